@@ -1,0 +1,64 @@
+"""Reads the environment variables of a function, which Terraform sets, into typed values.
+
+Nothing is read at import: each handler builds its settings when it is called.
+"""
+
+import os
+from collections.abc import Mapping
+
+from functions.shared.errors import InvalidConfiguration
+
+
+def text(name: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return a variable that must not be empty.
+
+    Raises
+    ------
+    InvalidConfiguration
+        The variable is missing or empty.
+    """
+    value = (os.environ if environment is None else environment).get(name, "").strip()
+    if not value:
+        raise InvalidConfiguration(f"environment variable {name} is missing; it must not be empty")
+    return value
+
+
+def whole_number(name: str, low: int, high: int, environment: Mapping[str, str] | None = None) -> int:
+    """Return a variable as a whole number from low to high, both included.
+
+    Raises
+    ------
+    InvalidConfiguration
+        The variable is missing, not a whole number, or out of the range.
+    """
+    value = text(name, environment)
+    if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
+        raise InvalidConfiguration(
+            f"environment variable {name} is {value!r}; it must be a whole number from {low} to {high}"
+        )
+    return int(value)
+
+
+def table_name() -> str:
+    """Return the name of the records table, from TABLE_NAME."""
+    return text("TABLE_NAME")
+
+
+def retention_days() -> int:
+    """Return how many days records and manifests are kept, from RETENTION_DAYS."""
+    return whole_number("RETENTION_DAYS", 1, 3650)
+
+
+def lease_seconds() -> int:
+    """Return how long the lock is leased, in seconds, from LEASE_SECONDS."""
+    return whole_number("LEASE_SECONDS", 60, 3600)
+
+
+def page_size() -> int:
+    """Return how many users ListUsers asks for, from PAGE_SIZE. IAM takes MaxItems from 1 to 1,000."""
+    return whole_number("PAGE_SIZE", 1, 1000)
+
+
+def batch_size() -> int:
+    """Return how many users one WriteBatch invocation writes, from BATCH_SIZE."""
+    return whole_number("BATCH_SIZE", 1, 500)

@@ -1,0 +1,30 @@
+"""Converts DynamoDB items between plain Python values and the wire format of the low-level client."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from functions.shared.model import Item
+
+_serializer = TypeSerializer()
+_deserializer = TypeDeserializer()
+
+
+def to_wire(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the item with every value as a typed attribute value, ``{"S": …}``."""
+    return {name: _serializer.serialize(value) for name, value in item.items()}
+
+
+def from_wire(item: Mapping[str, Any]) -> Item:
+    """Return the item in plain values. DynamoDB's numbers become int: the workflow stores no fractions."""
+    return {name: _plain(_deserializer.deserialize(value)) for name, value in item.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return value

@@ -1,0 +1,116 @@
+"""The data that travels between the states, as the state machine carries it.
+
+Step Functions limits the input and output of every state to 256 KiB
+(https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html), so only a page of users is ever in it, and
+only between ListUsers and SaveProgress.
+"""
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Scan(TypedDict):
+    """``$.scan``: which scan this is. Set by AcquireLock, the same in every later state of an attempt."""
+
+    scan_timestamp: str
+    """ISO 8601 UTC to the second, ``2026-01-31T10:00:00Z``: the sort key of every record of this scan."""
+    execution_arn: str
+    started_at: str
+    """When this attempt began, ISO 8601 UTC in milliseconds."""
+    attempt: int
+    """1, and one more after every redrive."""
+
+
+class Cursor(TypedDict):
+    """``$.cursor``: how far the scan is. Absolute totals, so that a step that runs twice does not count twice."""
+
+    marker: str | None
+    """The IAM Marker of the next page, None for the first page and after the last."""
+    page: int
+    """Pages completed."""
+    users_scanned: int
+    records_written: int
+    errors: int
+    """Users of this attempt for whom no record could be written."""
+    restarts: int
+    """How often IAM refused the marker in this attempt and the listing began again."""
+
+
+class User(TypedDict):
+    """One IAM user as ListUsers gave it."""
+
+    user_name: str
+    user_id: str
+    arn: str
+    create_date: str
+    password_last_used: NotRequired[str]
+    """Absent when IAM gives none: no password, or not used since 2014-10-20."""
+
+
+class Batch(TypedDict):
+    """One item of ``$.page.batches``: what one WriteBatch invocation writes."""
+
+    users: list[User]
+
+
+class Page(TypedDict):
+    """``$.page``: one page of users, dropped after SaveProgress."""
+
+    batches: list[Batch]
+    count: int
+    next_marker: str | None
+    restarted: bool
+    """True when IAM refused the cursor's marker and this is the first page again."""
+
+
+class PageCounts(TypedDict):
+    """What SaveProgress needs of a page: everything but the users."""
+
+    count: int
+    next_marker: str | None
+    restarted: bool
+
+
+class WriteResult(TypedDict):
+    """One item of ``$.writes``: users of a batch whose record was written, and users for whom it was not."""
+
+    written: int
+    failed: int
+
+
+class ErrorInfo(TypedDict):
+    """``$.error`` after a Catch, as Step Functions writes it."""
+
+    Error: str
+    Cause: str
+
+
+class Outcome(TypedDict):
+    """``$.outcome``: what EmitMetrics recorded about the attempt."""
+
+    status: str
+    users_scanned: int
+    records_written: int
+    errors: int
+    duration_ms: int
+
+
+class State(TypedDict, total=False):
+    """The whole state data, as the finally path receives it: after an early failure, most of it is absent."""
+
+    scan: Scan
+    cursor: Cursor
+    page: Page
+    writes: list[WriteResult]
+    error: ErrorInfo
+    outcome: Outcome
+    emit_metrics_error: ErrorInfo
+    release_lock_error: ErrorInfo
+
+
+Item = dict[str, Any]
+"""A DynamoDB item in plain Python values."""
+
+
+def first_cursor() -> Cursor:
+    """Return the cursor of a scan that has listed nothing yet."""
+    return Cursor(marker=None, page=0, users_scanned=0, records_written=0, errors=0, restarts=0)

@@ -1,0 +1,138 @@
+"""WriteBatch: write one record for every user of a batch, in spite of throttling."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from functions.shared import clients, configuration, items, timestamps
+from functions.shared.errors import is_throttling
+from functions.shared.model import Batch, Item, Scan, User, WriteResult
+from functions.shared.step import logger, step
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+ITEMS_PER_CALL = 25
+
+BACKOFF_BASE_SECONDS = 0.05
+BACKOFF_CAP_SECONDS = 5.0
+SAFETY_MARGIN_SECONDS = 2.0
+"""What is left of the invocation's time when retrying stops, so that the function can still say what it wrote."""
+
+
+class Event(TypedDict):
+    """What one iteration of WriteRecords sends."""
+
+    scan: Scan
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The function's configuration."""
+
+    table_name: str
+    retention_days: int
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Read TABLE_NAME and RETENTION_DAYS."""
+        return cls(configuration.table_name(), configuration.retention_days())
+
+
+@step("WriteBatch")
+def handler(event: Event, context: LambdaContext) -> WriteResult:
+    """Handle one invocation by the state machine."""
+    settings = Settings.from_environment()
+    expires_at = timestamps.expiry(event["scan"]["scan_timestamp"], settings.retention_days)
+    remaining = context.get_remaining_time_in_millis() / 1000
+    return write_records(
+        [record(user, event["scan"], expires_at) for user in event["batch"]["users"]],
+        dynamodb=clients.dynamodb(),
+        table_name=settings.table_name,
+        # A function with a very short timeout still gets half of it for its work.
+        seconds=max(remaining - SAFETY_MARGIN_SECONDS, remaining / 2),
+    )
+
+
+def record(user: User, scan: Scan, expires_at: int) -> Item:
+    """Return the item that is stored for a user of a scan.
+
+    Parameters
+    ----------
+    expires_at
+        The item's ttl, epoch seconds.
+    """
+    return {**user, "scan_timestamp": scan["scan_timestamp"], "ttl": expires_at}
+
+
+def write_records(
+    records: list[Item],
+    *,
+    dynamodb: "DynamoDBClient",
+    table_name: str,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    jitter: Callable[[float, float], float] = random.uniform,
+) -> WriteResult:
+    """Write the records, 25 a call, sending again only what DynamoDB left unprocessed.
+
+    Throttling is normal here: all records of a scan share one key of the index. The wait between the rounds grows
+    exponentially with full jitter, as the API's documentation asks for; boto3's batch_writer would send again at once.
+
+    Parameters
+    ----------
+    seconds
+        When this much time has passed, what is still unwritten is given up and counted.
+
+    Returns
+    -------
+    How many records were written, and how many were not.
+
+    Raises
+    ------
+    AccessDenied
+        DynamoDB refused the call. Other errors that no retry can mend pass as they are.
+    """
+    deadline = clock() + seconds
+    pending: list[dict[str, Any]] = [{"PutRequest": {"Item": items.to_wire(record)}} for record in records]
+    attempt = 0
+    while pending:
+        unprocessed: list[dict[str, Any]] = []
+        for start in range(0, len(pending), ITEMS_PER_CALL):
+            unprocessed += _write(dynamodb, table_name, pending[start : start + ITEMS_PER_CALL])
+        # Progress shows that the table keeps up: the wait starts small again.
+        attempt = attempt + 1 if len(unprocessed) == len(pending) else 1
+        pending = unprocessed
+        if not pending:
+            break
+        wait = jitter(0, min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**attempt))
+        if clock() + wait >= deadline:
+            logger.error(
+                "Records not written before the time ran out",
+                failed=len(pending),
+                written=len(records) - len(pending),
+            )
+            break
+        logger.warning("DynamoDB throttles, writing again", unprocessed=len(pending), wait_seconds=round(wait, 3))
+        sleep(wait)
+    return WriteResult(written=len(records) - len(pending), failed=len(pending))
+
+
+def _write(dynamodb: "DynamoDBClient", table_name: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Send one BatchWriteItem and return the requests that were not processed."""
+    try:
+        response = dynamodb.batch_write_item(RequestItems={table_name: requests})  # type: ignore[dict-item]
+    except ClientError as error:
+        # Nothing of the call was written: DynamoDB raises only when it throttled every item.
+        if is_throttling(error):
+            return requests
+        raise
+    return list(response.get("UnprocessedItems", {}).get(table_name, []))  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""The tests, and the local AWS they run on."""

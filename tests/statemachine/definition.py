@@ -1,0 +1,50 @@
+"""Loads the state machine's definition and renders it as Terraform does."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).parents[2] / "statemachine" / "iam_user_monitor.asl.json"
+
+STEPS = ("acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan")
+
+_PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
+
+
+def load() -> dict[str, Any]:
+    """Return the definition as it is in the repository, with its placeholders."""
+    definition: dict[str, Any] = json.loads(SOURCE.read_text())
+    return definition
+
+
+def placeholders() -> set[str]:
+    """Return the names of all placeholders in the definition."""
+    return set(_PLACEHOLDER.findall(SOURCE.read_text()))
+
+
+def render(values: Mapping[str, str | int]) -> dict[str, Any]:
+    """Return the definition with its placeholders filled, numbers as numbers: the rule of terraform/state_machine.tf.
+
+    Raises
+    ------
+    KeyError
+        A placeholder has no value.
+    """
+    text = _PLACEHOLDER.sub(lambda match: str(values[match[1]]), SOURCE.read_text())
+    definition: dict[str, Any] = json.loads(re.sub(r'"([0-9]+)"', r"\1", text))
+    return definition
+
+
+def states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and definition of every state, those inside Map states included."""
+    for name, state in definition["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from states(state["ItemProcessor"])
+
+
+def folder_of(state: str) -> str:
+    """Return the folder, and Terraform key, of a Lambda state: ``write_batch`` for ``WriteBatch``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", state).lower()

@@ -1,0 +1,336 @@
+"""Runs the state machine in this process: moto's interpreter, with the real handlers behind the Lambda tasks.
+
+The interpreter enforces the payload limit and keeps an accurate history. What moto gets wrong is corrected in
+:func:`corrected_moto`, the one place for it.
+"""
+
+import importlib
+import io
+import json
+import os
+import time
+import traceback
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import boto3
+from moto import mock_aws
+
+from functions.shared import clients
+from tests.statemachine import definition
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+TABLE = "iam-user-records"
+INDEX = "scan-timestamp-index"
+
+Invoke = Callable[[str, Any, Callable[[Any], Any]], Any]
+"""Stands between the interpreter and a handler: gets the step, the event and the handler, returns the result."""
+
+
+class FunctionError(Exception):
+    """A failure of the Lambda service around a handler, such as a time-out, under the name AWS gives it."""
+
+    def __init__(self, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A finished execution."""
+
+    arn: str
+    status: str
+    output: Any
+    error: str | None
+    cause: str | None
+    history: list[dict[str, Any]] = field(repr=False)
+
+    @property
+    def route(self) -> list[str]:
+        """The states entered, in order, those of Map iterations included."""
+        return [
+            event["stateEnteredEventDetails"]["name"] for event in self.history if "stateEnteredEventDetails" in event
+        ]
+
+    def entered(self, state: str) -> int:
+        """Return how often a state was entered."""
+        return self.route.count(state)
+
+    @property
+    def largest_payload(self) -> int:
+        """The largest input or output in the history, in bytes."""
+        payloads = [
+            text
+            for event in self.history
+            for details in event.values()
+            if isinstance(details, dict)
+            for name, text in details.items()
+            if name in {"input", "output"} and isinstance(text, str)
+        ]
+        return max(len(text.encode()) for text in payloads)
+
+
+@dataclass
+class Engine:
+    """One account with the state machine deployed. Made by :func:`engine`."""
+
+    state_machine_arn: str
+    invoke: Invoke
+    invocations: list[str] = field(default_factory=list)
+
+    def start(self, execution_input: Any = None, name: str | None = None) -> str:
+        """Start an execution and return its ARN."""
+        started = self.client("stepfunctions").start_execution(
+            stateMachineArn=self.state_machine_arn,
+            name=name or str(uuid.uuid4()),
+            input=json.dumps({} if execution_input is None else execution_input),
+        )
+        arn: str = started["executionArn"]
+        return arn
+
+    def wait(self, arn: str, seconds: float = 120) -> Execution:
+        """Wait for an execution to end and return it.
+
+        Raises
+        ------
+        TimeoutError
+            It still ran after so many seconds.
+        """
+        client = self.client("stepfunctions")
+        deadline = time.monotonic() + seconds
+        while (described := client.describe_execution(executionArn=arn))["status"] == "RUNNING":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{arn} still runs after {seconds} s")
+            time.sleep(0.01)
+        history = client.get_execution_history(executionArn=arn)["events"]
+        return Execution(
+            arn=arn,
+            status=described["status"],
+            output=json.loads(described["output"]) if described.get("output") else None,
+            error=described.get("error"),
+            cause=described.get("cause"),
+            history=history,
+        )
+
+    def run(self, execution_input: Any = None) -> Execution:
+        """Start an execution and wait for its end."""
+        return self.wait(self.start(execution_input))
+
+    def create_users(self, users: Mapping[str, str] | list[str]) -> None:
+        """Create IAM users: names, or names with their paths."""
+        iam = self.client("iam")
+        paths = users if isinstance(users, Mapping) else dict.fromkeys(users, "/")
+        for name, path in paths.items():
+            iam.create_user(UserName=name, Path=path)
+
+    def items(self) -> list[dict[str, Any]]:
+        """Return everything in the table, in plain values."""
+        table = boto3.resource("dynamodb", region_name=REGION).Table(TABLE)
+        found: list[dict[str, Any]] = []
+        arguments: dict[str, Any] = {}
+        while True:
+            answer = table.scan(**arguments)
+            found += answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return found
+            arguments = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the user records in the table."""
+        return [item for item in self.items() if "user_id" in item]
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """Return the manifests in the table."""
+        return [item for item in self.items() if item["user_name"] == "__scan__"]
+
+    def lock(self) -> dict[str, Any] | None:
+        """Return the lock, or None when it is free."""
+        held = [item for item in self.items() if item["user_name"] == "__execution_lock__"]
+        return held[0] if held else None
+
+    def client(self, service: str) -> Any:
+        """Return a client for the account."""
+        return boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
+
+
+@contextmanager
+def engine(
+    *, page_size: int = 500, batch_size: int = 100, map_concurrency: int = 5, invoke: Invoke | None = None
+) -> Iterator[Engine]:
+    """Deploy the state machine, the table and the functions into a fresh account.
+
+    Parameters
+    ----------
+    invoke
+        Called for every invocation in the handler's place, to inject a fault before or after it.
+    """
+    environment = {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "TABLE_NAME": TABLE,
+        "RETENTION_DAYS": "90",
+        "LEASE_SECONDS": "600",
+        "PAGE_SIZE": str(page_size),
+        "BATCH_SIZE": str(batch_size),
+    }
+    running = Engine(state_machine_arn="", invoke=invoke or (lambda step, event, handler: handler(event)))
+    config = {"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}
+    with (
+        mock.patch.dict(os.environ, environment),
+        mock_aws(config=config),  # type: ignore[call-overload]
+        corrected_moto(running),
+        fresh_clients(),
+    ):
+        create_table(running.client("dynamodb"))
+        running.state_machine_arn = _deploy(running, map_concurrency)
+        yield running
+
+
+@contextmanager
+def fresh_clients() -> Iterator[None]:
+    """Forget the clients that the functions keep for the life of a process, before and after."""
+    for client in (clients.dynamodb, clients.iam):
+        client.cache_clear()
+    try:
+        yield
+    finally:
+        for client in (clients.dynamodb, clients.iam):
+            client.cache_clear()
+
+
+def create_table(dynamodb: Any) -> None:
+    """Create the records table as terraform/dynamodb.tf describes it."""
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "user_name", "AttributeType": "S"},
+            {"AttributeName": "scan_timestamp", "AttributeType": "S"},
+        ],
+        KeySchema=[
+            {"AttributeName": "user_name", "KeyType": "HASH"},
+            {"AttributeName": "scan_timestamp", "KeyType": "RANGE"},
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": INDEX,
+                "KeySchema": [{"AttributeName": "scan_timestamp", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+
+
+def _deploy(running: Engine, map_concurrency: int) -> str:
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    role = running.client("iam").create_role(RoleName="test", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    arns = {
+        f"{step}_function_arn": running.client("lambda").create_function(
+            FunctionName=step, Role=role, Runtime="python3.12", Handler="unused", Code={"ZipFile": _empty_zip()}
+        )["FunctionArn"]
+        for step in definition.STEPS
+    }
+    rendered = definition.render(
+        {
+            **arns,
+            "table_name": TABLE,
+            "map_concurrency": map_concurrency,
+            "task_timeout_seconds": 60,
+            "scan_timeout_seconds": 600,
+        }
+    )
+    created = running.client("stepfunctions").create_state_machine(
+        name="iam-user-monitor", definition=json.dumps(rendered), roleArn=role
+    )
+    arn: str = created["stateMachineArn"]
+    return arn
+
+
+def _empty_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("empty.py", "")
+    return buffer.getvalue()
+
+
+class Context:
+    """What the handlers use of the Lambda context."""
+
+    aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the time that a function with the default timeout has left, in milliseconds."""
+        return 300_000
+
+
+def _answer(running: Engine, step: str, body: Any, response_headers: dict[str, str]) -> bytes:
+    """Invoke the real handler as Lambda does: JSON in, JSON out, exceptions as errorType and errorMessage."""
+    handler = importlib.import_module(f"functions.{step}.handler").handler
+    running.invocations.append(step)
+    try:
+        result = running.invoke(step, json.loads(body), lambda event: handler(event, Context()))
+        return json.dumps(result).encode()
+    except Exception as error:  # noqa: BLE001 - Lambda reports any exception of a handler
+        response_headers["x-amz-function-error"] = "Unhandled"
+        failure = {
+            "errorMessage": str(error),
+            "errorType": error.error_type if isinstance(error, FunctionError) else type(error).__name__,
+            "stackTrace": traceback.format_exception(error)[-3:],
+        }
+        return json.dumps(failure).encode()
+
+
+@contextmanager
+def corrected_moto(running: Engine) -> Iterator[None]:
+    """Correct what moto 5.2.5 does otherwise than AWS, for as long as the context is open.
+
+    - Lambda: its simple backend answers without running anything; here the real handlers run.
+    - IAM: ListUsers ignores Marker and MaxItems.
+    - Step Functions: ``$$.Execution.StartTime`` is a datetime, which no task can be given; AWS has ISO 8601 text.
+    - Step Functions: the waits of Retry pass in real time; here they take none.
+    """
+    from moto.awslambda_simple.models import LambdaSimpleBackend
+    from moto.iam.responses import IamResponse
+    from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+    from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+
+    environment_of = ExecutionWorker._get_evaluation_environment
+
+    def with_iso_start_time(self: Any) -> Any:
+        environment = environment_of(self)
+        execution = environment.states.context_object.context_object_data["Execution"]
+        started: Any = execution["StartTime"]
+        execution["StartTime"] = started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return environment
+
+    def invoke(
+        self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: dict[str, str]
+    ) -> bytes:
+        return _answer(running, function_name.rsplit(":", 1)[-1], body, response_headers)
+
+    def list_users(self: Any) -> Any:
+        from moto.core.responses import ActionResult
+
+        marker, limit = self._get_param("Marker"), int(self._get_param("MaxItems") or 100)
+        users = sorted(self.backend.list_users(self._get_param("PathPrefix"), None, None), key=lambda user: user.name)
+        rest = [user for user in users if marker is None or user.name > marker]
+        page = rest[:limit]
+        more = {"IsTruncated": True, "Marker": page[-1].name} if len(rest) > limit else {"IsTruncated": False}
+        return ActionResult({"Users": page, **more})
+
+    with (
+        mock.patch.object(ExecutionWorker, "_get_evaluation_environment", with_iso_start_time),
+        mock.patch.object(LambdaSimpleBackend, "invoke", invoke),
+        mock.patch.object(IamResponse, "list_users", list_users),
+        mock.patch.object(retrier_decl, "time", mock.Mock(sleep=lambda seconds: None)),
+    ):
+        yield

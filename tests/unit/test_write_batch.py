@@ -1,0 +1,159 @@
+"""WriteBatch."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from functions.shared.model import Scan, User
+from functions.write_batch.handler import ITEMS_PER_CALL, record, write_records
+from tests.statemachine.engine import TABLE
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+SCAN = Scan(scan_timestamp="2026-01-31T10:00:00Z", execution_arn="arn", started_at="2026-01-31T10:00:00Z", attempt=1)
+
+
+def user(number: int) -> User:
+    return User(
+        user_name=f"user-{number:04}",
+        user_id=f"AIDA{number:017}",
+        arn=f"arn:aws:iam::123456789012:user/user-{number:04}",
+        create_date="2026-01-02T03:04:05Z",
+    )
+
+
+def records(count: int) -> list[dict[str, Any]]:
+    return [record(user(number), SCAN, 1_777_629_600) for number in range(count)]
+
+
+class FakeTable:
+    """BatchWriteItem with a script: for each call how many of its last items stay unprocessed, or an error code."""
+
+    def __init__(self, *script: int | str) -> None:
+        self.script = list(script)
+        self.calls: list[int] = []
+        self.written: list[str] = []
+        self.waits: list[float] = []
+        self.now = 0.0
+
+    def batch_write_item(self, **arguments: dict[str, list[Any]]) -> dict[str, Any]:
+        ((table, requests),) = arguments["RequestItems"].items()
+        self.calls.append(len(requests))
+        answer = self.script.pop(0) if self.script else 0
+        if isinstance(answer, str):
+            raise ClientError({"Error": {"Code": answer, "Message": "no"}}, "BatchWriteItem")
+        processed = requests[: len(requests) - answer]
+        self.written += [request["PutRequest"]["Item"]["user_name"]["S"] for request in processed]
+        return {"UnprocessedItems": {table: requests[len(processed) :]} if answer else {}}
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+def write(table: FakeTable, count: int, seconds: float = 60) -> tuple[int, int]:
+    result = write_records(
+        records(count),
+        dynamodb=table,  # type: ignore[arg-type]
+        table_name=TABLE,
+        seconds=seconds,
+        clock=lambda: table.now,
+        sleep=table.sleep,
+        jitter=lambda low, high: high,
+    )
+    return result["written"], result["failed"]
+
+
+def test_a_record_has_the_documented_attributes(dynamodb: "DynamoDBClient") -> None:
+    alice = User(**{**user(1), "password_last_used": "2026-02-03T04:05:06Z"})
+
+    result = write_records(
+        [record(alice, SCAN, 1_777_629_600), record(user(2), SCAN, 1_777_629_600)],
+        dynamodb=dynamodb,
+        table_name=TABLE,
+        seconds=10,
+    )
+
+    assert result == {"written": 2, "failed": 0}
+    stored = {item["user_name"]["S"]: item for item in dynamodb.scan(TableName=TABLE)["Items"]}
+    assert stored["user-0001"] == {
+        "user_name": {"S": "user-0001"},
+        "scan_timestamp": {"S": "2026-01-31T10:00:00Z"},
+        "user_id": {"S": "AIDA00000000000000001"},
+        "arn": {"S": "arn:aws:iam::123456789012:user/user-0001"},
+        "create_date": {"S": "2026-01-02T03:04:05Z"},
+        "password_last_used": {"S": "2026-02-03T04:05:06Z"},
+        "ttl": {"N": "1777629600"},
+    }
+    assert "password_last_used" not in stored["user-0002"]
+
+
+def test_at_most_25_items_go_into_a_call() -> None:
+    table = FakeTable()
+
+    assert write(table, 60) == (60, 0)
+    assert table.calls == [ITEMS_PER_CALL, ITEMS_PER_CALL, 10]
+
+
+def test_only_unprocessed_items_are_sent_again() -> None:
+    table = FakeTable(20, 0, 5, 0)
+
+    assert write(table, 50) == (50, 0)
+    assert table.calls == [25, 25, 20, 5]
+    assert sorted(table.written) == [f"user-{number:04}" for number in range(50)]
+
+
+def test_a_throttled_call_is_sent_again_whole() -> None:
+    table = FakeTable("ProvisionedThroughputExceededException", "ThrottlingException", 0)
+
+    assert write(table, 10) == (10, 0)
+    assert table.calls == [10, 10, 10]
+
+
+def test_the_wait_doubles_up_to_its_cap_while_nothing_gets_through() -> None:
+    table = FakeTable(*["ThrottlingException"] * 9, 0)
+
+    write(table, 1)
+
+    assert table.waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+
+
+def test_the_wait_has_full_jitter() -> None:
+    drawn: list[tuple[float, float]] = []
+    table = FakeTable("ThrottlingException", "ThrottlingException", 0)
+
+    write_records(
+        records(1),
+        dynamodb=table,  # type: ignore[arg-type]
+        table_name=TABLE,
+        seconds=60,
+        clock=lambda: table.now,
+        sleep=table.sleep,
+        jitter=lambda low, high: drawn.append((low, high)) or 0.0,  # type: ignore[func-returns-value]
+    )
+
+    assert drawn == [(0, 0.1), (0, 0.2)]
+
+
+def test_what_cannot_be_written_in_time_is_counted() -> None:
+    table = FakeTable(0, *["ThrottlingException"] * 99)
+
+    assert write(table, 30, seconds=10) == (25, 5)
+    assert table.now < 10, "it stops before the time is over"
+
+
+def test_an_error_that_no_retry_mends_is_raised() -> None:
+    table = FakeTable("AccessDeniedException")
+
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        write(table, 10)
+    assert table.calls == [10]
+
+
+def test_writing_the_same_batch_twice_leaves_one_record_each(dynamodb: "DynamoDBClient") -> None:
+    for _ in range(2):
+        write_records(records(30), dynamodb=dynamodb, table_name=TABLE, seconds=10)
+
+    assert dynamodb.scan(TableName=TABLE)["Count"] == 30
