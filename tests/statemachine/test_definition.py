@@ -1,0 +1,176 @@
+"""The static rules that hold for the definition, whatever runs it."""
+
+import importlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from functions.shared import errors
+from tests.statemachine import definition
+
+DEFINITION = definition.load()
+STATES = dict(definition.states(DEFINITION))
+TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+LAMBDA_TASKS = {name: state for name, state in TASKS.items() if state["Resource"].endswith("lambda:invoke")}
+
+TRANSIENT_LAMBDA_ERRORS = {
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.TooManyRequestsException",
+}
+
+
+def successors(name: str) -> set[str]:
+    """Return the states that may follow a state of the top level."""
+    state = DEFINITION["States"][name]
+    following = {state.get("Next"), state.get("Default")}
+    following |= {rule["Next"] for rule in (*state.get("Choices", []), *state.get("Catch", []))}
+    return {state for state in following if state}
+
+
+def paths_from(name: str, avoiding: str) -> Iterator[str]:
+    """Yield every state that can be reached without passing a state."""
+    seen, waiting = set(), [name]
+    while waiting:
+        current = waiting.pop()
+        if current in seen or current == avoiding:
+            continue
+        seen.add(current)
+        yield current
+        waiting += successors(current)
+
+
+def test_names_are_pascal_case_and_choices_are_questions() -> None:
+    for name, state in STATES.items():
+        assert re.fullmatch(r"([A-Z][a-z]+)+\??", name), name
+        assert name.endswith("?") == (state["Type"] == "Choice"), name
+
+
+def test_every_state_has_a_comment() -> None:
+    assert [name for name, state in STATES.items() if not state.get("Comment")] == []
+
+
+def test_every_lambda_state_has_the_folder_of_its_name() -> None:
+    assert {definition.folder_of(name) for name in LAMBDA_TASKS} == set(definition.STEPS)
+    for name, state in LAMBDA_TASKS.items():
+        folder = definition.folder_of(name)
+        assert state["Parameters"]["FunctionName"] == f"${{{folder}_function_arn}}"
+        assert callable(importlib.import_module(f"functions.{folder}.handler").handler)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_timeout(name: str) -> None:
+    assert TASKS[name]["TimeoutSeconds"]
+
+
+@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"FailScan"}))
+def test_every_task_is_retried_and_caught(name: str) -> None:
+    state = TASKS[name]
+    assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+    assert state["Retry"][-1]["ErrorEquals"] == ["States.ALL"]
+    for retrier in state["Retry"]:
+        if retrier["MaxAttempts"] > 0:
+            assert retrier["BackoffRate"] > 1
+            assert retrier["MaxDelaySeconds"] >= retrier["IntervalSeconds"]
+            assert retrier["JitterStrategy"] == "FULL"
+
+
+@pytest.mark.parametrize("name", sorted(LAMBDA_TASKS.keys() - {"FailScan"}))
+def test_transient_lambda_errors_are_retried_longer_than_others(name: str) -> None:
+    retriers = LAMBDA_TASKS[name]["Retry"]
+    (transient,) = [rule for rule in retriers if set(rule["ErrorEquals"]) >= TRANSIENT_LAMBDA_ERRORS]
+    assert transient["MaxAttempts"] > retriers[-1]["MaxAttempts"] > 0
+
+
+def test_fail_scan_is_neither_retried_nor_caught() -> None:
+    """Its error is the result of the run, and a second call would be taken for a redrive."""
+    assert "Retry" not in STATES["FailScan"]
+    assert "Catch" not in STATES["FailScan"]
+
+
+def test_every_catch_keeps_the_state_data() -> None:
+    for name, state in STATES.items():
+        for catcher in state.get("Catch", []):
+            assert "ResultPath" in catcher, name
+            assert catcher["ResultPath"] != "$", name
+
+
+def test_only_the_first_failure_is_the_error() -> None:
+    """The finally path must not overwrite the original error with its own."""
+    assert {catcher["ResultPath"] for catcher in STATES["EmitMetrics"]["Catch"]} == {"$.emit_metrics_error"}
+    assert {catcher["ResultPath"] for catcher in STATES["ReleaseLock"]["Catch"]} == {None, "$.release_lock_error"}
+
+
+def test_a_payload_above_the_limit_is_caught_by_name() -> None:
+    """States.ALL does not match States.DataLimitExceeded."""
+    for name, state in STATES.items():
+        if "Catch" in state and name != "ReleaseLock":
+            assert state["Catch"][0]["ErrorEquals"] == ["States.DataLimitExceeded"], name
+
+
+def test_every_path_after_the_lock_reaches_its_release() -> None:
+    ends = {"ScanSucceeded", "FailScan"}
+    assert not ends & set(paths_from("ListUsers", avoiding="ReleaseLock"))
+    assert not ends & set(paths_from("EmitMetrics", avoiding="ReleaseLock"))
+    for catcher in STATES["AcquireLock"]["Catch"]:
+        assert catcher["Next"] == "EmitMetrics"
+
+
+def test_every_error_goes_through_the_metrics_first() -> None:
+    for name in ("AcquireLock", "ListUsers", "WriteRecords", "SaveProgress"):
+        assert {catcher["Next"] for catcher in STATES[name]["Catch"]} == {"EmitMetrics"}
+
+
+def test_the_lock_is_released_only_by_its_owner_and_without_a_function() -> None:
+    release = STATES["ReleaseLock"]
+    assert release["Resource"] == "arn:aws:states:::dynamodb:deleteItem"
+    assert release["Parameters"]["ConditionExpression"] == "#owner = :me"
+    assert release["Parameters"]["ExpressionAttributeValues"] == {":me": {"S.$": "$$.Execution.Id"}}
+
+
+def test_every_own_error_name_is_a_class() -> None:
+    named = {
+        error
+        for state in STATES.values()
+        for rule in (*state.get("Retry", []), *state.get("Catch", []))
+        for error in rule["ErrorEquals"]
+        if "." not in error
+    }
+    assert named
+    for name in named:
+        assert issubclass(getattr(errors, name), errors.MonitorError)
+
+
+def test_placeholders_are_one_arn_a_function_the_table_and_the_numbers() -> None:
+    arns = {f"{step}_function_arn" for step in definition.STEPS}
+    numbers = {"map_concurrency", "task_timeout_seconds", "scan_timeout_seconds"}
+    assert definition.placeholders() == arns | numbers | {"table_name"}
+
+
+def test_no_text_of_the_definition_is_a_number() -> None:
+    """Rendering turns every text of digits into a number, which must hit nothing but the placeholders."""
+
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            for inner in value.values():
+                yield from texts(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from texts(inner)
+
+    assert not [text for text in texts(DEFINITION) if text.isdigit()]
+
+
+def test_the_definition_uses_json_path_only() -> None:
+    """So that it runs in Step Functions Local and in the offline interpreters as well as on AWS."""
+    text = definition.SOURCE.read_text()
+    assert "{%" not in text
+    assert "QueryLanguage" not in text
+    assert '"Assign"' not in text
+    assert STATES["WriteRecords"]["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
