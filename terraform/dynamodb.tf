@@ -1,0 +1,38 @@
+# One item per user and scan; besides them the execution lock and one manifest per scan.
+resource "aws_dynamodb_table" "records" {
+  name         = var.dynamodb_table_name
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "user_name"
+  range_key    = "scan_timestamp"
+
+  attribute {
+    name = "user_name"
+    type = "S"
+  }
+
+  attribute {
+    name = "scan_timestamp"
+    type = "S"
+  }
+
+  # All users of one scan. `hash_key`, although provider 6.28 warns that `key_schema` takes its place: 5.x has no such
+  # block, and 7.0, which may drop `hash_key`, is excluded in versions.tf.
+  global_secondary_index {
+    name            = local.scan_index_name
+    hash_key        = "scan_timestamp"
+    projection_type = "ALL"
+  }
+
+  ttl {
+    attribute_name = "ttl"
+    enabled        = true
+  }
+
+  server_side_encryption {
+    enabled = true
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+}

@@ -1,0 +1,203 @@
+# One role per function, one for the state machine, one for the schedule. Each may do exactly what its owner does, on
+# exactly the resources of this deployment. "*" stands only where AWS knows no narrower resource.
+
+# The functions
+
+data "aws_iam_policy_document" "step_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+
+    # Lambda documents no aws:SourceArn for execution roles, so the account is as narrow as it gets.
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account_id]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "step" {
+  for_each = local.steps
+
+  dynamic "statement" {
+    for_each = length(each.value.table_actions) > 0 ? [each.value.table_actions] : []
+
+    content {
+      sid       = "Table"
+      actions   = statement.value
+      resources = [local.table_arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(each.value.account_actions) > 0 ? [each.value.account_actions] : []
+
+    content {
+      sid     = "Account"
+      actions = statement.value
+      # ListUsers is about the account as a whole: IAM knows no resource for it.
+      resources = ["*"]
+    }
+  }
+
+  statement {
+    sid       = "Logs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${local.function_log_group_arns[each.key]}:*"]
+  }
+
+  statement {
+    sid     = "Tracing"
+    actions = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+    # X-Ray knows no resource for these actions.
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role" "step" {
+  for_each = local.steps
+
+  name                 = local.function_names[each.key]
+  description          = "Role of the Lambda function ${local.function_names[each.key]}"
+  assume_role_policy   = data.aws_iam_policy_document.step_trust.json
+  permissions_boundary = var.permissions_boundary_arn
+}
+
+resource "aws_iam_role_policy" "step" {
+  for_each = local.steps
+
+  name   = "step"
+  role   = aws_iam_role.step[each.key].id
+  policy = data.aws_iam_policy_document.step[each.key].json
+}
+
+# The state machine
+
+data "aws_iam_policy_document" "state_machine_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["states.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account_id]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = [local.state_machine_arn]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "state_machine" {
+  statement {
+    sid       = "InvokeSteps"
+    actions   = ["lambda:InvokeFunction"]
+    resources = values(local.function_arns)
+  }
+
+  statement {
+    sid       = "ReleaseLock"
+    actions   = ["dynamodb:DeleteItem"]
+    resources = [local.table_arn]
+  }
+
+  statement {
+    sid = "LogDelivery"
+    actions = [
+      "logs:CreateLogDelivery",
+      "logs:DeleteLogDelivery",
+      "logs:DescribeLogGroups",
+      "logs:DescribeResourcePolicies",
+      "logs:GetLogDelivery",
+      "logs:ListLogDeliveries",
+      "logs:PutResourcePolicy",
+      "logs:UpdateLogDelivery",
+    ]
+    # Log deliveries and resource policies belong to the account: CloudWatch Logs knows no resource for them.
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "Tracing"
+    actions = [
+      "xray:GetSamplingRules",
+      "xray:GetSamplingTargets",
+      "xray:PutTelemetryRecords",
+      "xray:PutTraceSegments",
+    ]
+    # X-Ray knows no resource for these actions.
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role" "state_machine" {
+  name                 = "${var.name_prefix}-state-machine"
+  description          = "Role of the state machine ${var.name_prefix}"
+  assume_role_policy   = data.aws_iam_policy_document.state_machine_trust.json
+  permissions_boundary = var.permissions_boundary_arn
+}
+
+resource "aws_iam_role_policy" "state_machine" {
+  name   = "state-machine"
+  role   = aws_iam_role.state_machine.id
+  policy = data.aws_iam_policy_document.state_machine.json
+}
+
+# The schedule
+
+data "aws_iam_policy_document" "schedule_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account_id]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = [local.schedule_rule_arn]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "schedule" {
+  statement {
+    sid       = "StartScan"
+    actions   = ["states:StartExecution"]
+    resources = [local.state_machine_arn]
+  }
+}
+
+resource "aws_iam_role" "schedule" {
+  name                 = local.schedule_name
+  description          = "Role of the EventBridge rule ${local.schedule_name}"
+  assume_role_policy   = data.aws_iam_policy_document.schedule_trust.json
+  permissions_boundary = var.permissions_boundary_arn
+}
+
+resource "aws_iam_role_policy" "schedule" {
+  name   = "schedule"
+  role   = aws_iam_role.schedule.id
+  policy = data.aws_iam_policy_document.schedule.json
+}

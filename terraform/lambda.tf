@@ -1,0 +1,42 @@
+resource "aws_lambda_function" "step" {
+  for_each = local.steps
+
+  function_name = local.function_names[each.key]
+  description   = each.value.description
+  role          = aws_iam_role.step[each.key].arn
+
+  # One package for all: the steps share code, and one zip is built, hashed and uploaded by one rule.
+  filename         = local.package_path
+  source_code_hash = filebase64sha256(local.package_path)
+  handler          = "functions.${each.key}.handler.handler"
+  runtime          = "python3.12"
+  architectures    = [var.lambda_architecture]
+  memory_size      = var.lambda_memory
+  timeout          = var.lambda_timeout
+
+  environment {
+    # No POWERTOOLS_SERVICE_NAME: it would add a `service` dimension to every metric, and alarms that name no dimension
+    # would never see one.
+    variables = merge(each.value.environment, { POWERTOOLS_LOG_LEVEL = var.log_level })
+  }
+
+  logging_config {
+    # The functions write JSON lines themselves, so Lambda need not wrap them.
+    log_format = "Text"
+    log_group  = aws_cloudwatch_log_group.step[each.key].name
+  }
+
+  tracing_config {
+    mode = "Active"
+  }
+
+  # A function must not run before it may do its work.
+  depends_on = [aws_iam_role_policy.step]
+
+  lifecycle {
+    precondition {
+      condition     = fileexists(local.package_path)
+      error_message = "There is no deployment package at ${local.package_path}: build it with `make package`, or set lambda_package_path."
+    }
+  }
+}

@@ -1,0 +1,15 @@
+# Made here and not by the services, so that they have a retention and are removed with everything else.
+
+resource "aws_cloudwatch_log_group" "step" {
+  for_each = local.function_log_group_names
+
+  name              = each.value
+  retention_in_days = var.log_retention_days
+}
+
+# Step Functions adds every log group it writes to the account's one log delivery policy, which is bounded in length;
+# under /aws/vendedlogs/ all log groups share one entry.
+resource "aws_cloudwatch_log_group" "state_machine" {
+  name              = local.state_machine_log_group_name
+  retention_in_days = var.log_retention_days
+}

@@ -1,0 +1,57 @@
+output "state_machine_arn" {
+  description = "ARN of the state machine, to start a scan by hand."
+  value       = aws_sfn_state_machine.scan.arn
+}
+
+output "state_machine_name" {
+  description = "Name of the state machine."
+  value       = aws_sfn_state_machine.scan.name
+}
+
+output "dynamodb_table_name" {
+  description = "Name of the table of records."
+  value       = aws_dynamodb_table.records.name
+}
+
+output "dynamodb_table_arn" {
+  description = "ARN of the table of records, for the policies of its readers."
+  value       = aws_dynamodb_table.records.arn
+}
+
+output "scan_index_name" {
+  description = "Name of the index that finds all users of one scan_timestamp."
+  value       = local.scan_index_name
+}
+
+output "lambda_function_names" {
+  description = "Name of the function of each step."
+  value       = { for step, function in aws_lambda_function.step : step => function.function_name }
+}
+
+output "event_rule_name" {
+  description = "Name of the EventBridge rule that starts scans on schedule."
+  value       = aws_cloudwatch_event_rule.schedule.name
+}
+
+output "log_group_names" {
+  description = "Name of the log group of each step, and of the state machine."
+  value = merge(
+    { for step, group in aws_cloudwatch_log_group.step : step => group.name },
+    { state_machine = aws_cloudwatch_log_group.state_machine.name },
+  )
+}
+
+output "metric_namespace" {
+  description = "CloudWatch namespace of the scan's metrics."
+  value       = local.metric_namespace
+}
+
+output "aws_region" {
+  description = "Region of the deployment."
+  value       = local.region
+}
+
+output "account_id" {
+  description = "Account of the deployment, whose users are recorded."
+  value       = local.account_id
+}

@@ -1,0 +1,42 @@
+locals {
+  # The definition's file is valid JSON, so its numeric placeholders stand in quotes, "TimeoutSeconds": "${…}". Step
+  # Functions wants numbers there, so these lose their quotes again; a table named "2024" keeps them.
+  state_machine_definition = replace(
+    templatefile("${path.module}/../statemachine/iam_user_monitor.asl.json", merge(
+      { for step, arn in local.function_arns : "${step}_function_arn" => arn },
+      {
+        table_name           = var.dynamodb_table_name
+        map_concurrency      = var.map_concurrency
+        scan_timeout_seconds = var.scan_timeout_seconds
+        # Longer than the function's own timeout, which tells more about what happened, so that it comes first.
+        task_timeout_seconds = var.lambda_timeout + 10
+      },
+    )),
+    "/(\"(?:TimeoutSeconds|MaxConcurrency)\"): *\"([0-9]+)\"/", "$1: $2"
+  )
+}
+
+resource "aws_sfn_state_machine" "scan" {
+  name       = var.name_prefix
+  type       = "STANDARD"
+  role_arn   = aws_iam_role.state_machine.arn
+  definition = local.state_machine_definition
+
+  logging_configuration {
+    level           = "ALL"
+    log_destination = "${aws_cloudwatch_log_group.state_machine.arn}:*"
+    # The data are users of the account: they belong into the table, where they expire.
+    include_execution_data = false
+  }
+
+  tracing_configuration {
+    enabled = true
+  }
+
+  # Step Functions refuses a role that may not deliver logs. And an execution needs the functions and the table.
+  depends_on = [
+    aws_iam_role_policy.state_machine,
+    aws_lambda_function.step,
+    aws_dynamodb_table.records,
+  ]
+}

@@ -1,0 +1,224 @@
+# What to record, and when
+
+variable "monitoring_period" {
+  description = "How often the account is scanned: an EventBridge rate or cron expression (cron in UTC)."
+  type        = string
+  default     = "rate(1 hour)"
+  nullable    = false
+
+  validation {
+    # EventBridge wants the singular for 1 and the plural for everything else. In a cron expression, one of
+    # day-of-month and day-of-week must be "?".
+    condition = anytrue([
+      can(regex("^rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)$", var.monitoring_period)),
+      can(regex("^cron\\([0-9*,/-]+ [0-9*,/-]+ \\? [0-9A-Za-z*,/-]+ [0-9A-Za-z*,/#-]+ [0-9*,/-]+\\)$", var.monitoring_period)),
+      can(regex("^cron\\([0-9*,/-]+ [0-9*,/-]+ [0-9*,/LW-]+ [0-9A-Za-z*,/-]+ \\? [0-9*,/-]+\\)$", var.monitoring_period)),
+    ])
+    error_message = "monitoring_period must be a rate such as rate(1 hour) or rate(30 minutes), or a cron expression with six fields such as cron(0 6 * * ? *), got \"${var.monitoring_period}\"."
+  }
+}
+
+variable "schedule_enabled" {
+  description = "Whether the schedule starts scans. false pauses it; scans can still be started by hand."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "retention_days" {
+  description = "How many days a record is kept before DynamoDB deletes it."
+  type        = number
+  default     = 90
+  nullable    = false
+
+  validation {
+    condition     = var.retention_days >= 1 && var.retention_days <= 3650 && floor(var.retention_days) == var.retention_days
+    error_message = "retention_days must be a whole number from 1 to 3650, got ${var.retention_days}."
+  }
+}
+
+# Names
+
+variable "name_prefix" {
+  description = "Prefix of every name, so that several deployments fit into one account. Roles are global: two regions need two prefixes."
+  type        = string
+  default     = "iam-user-monitor"
+  nullable    = false
+
+  validation {
+    # The longest suffix has 14 characters; functions, roles and rules may have names of 64.
+    condition     = can(regex("^[a-zA-Z][a-zA-Z0-9-]{0,39}$", var.name_prefix))
+    error_message = "name_prefix must be 1 to 40 letters, digits and hyphens, beginning with a letter, got \"${var.name_prefix}\"."
+  }
+}
+
+variable "dynamodb_table_name" {
+  description = "Name of the table of records."
+  type        = string
+  default     = "iam-user-records"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9_.-]{3,255}$", var.dynamodb_table_name))
+    error_message = "dynamodb_table_name must be 3 to 255 letters, digits, hyphens, underscores and periods, got \"${var.dynamodb_table_name}\"."
+  }
+}
+
+variable "tags" {
+  description = "Tags of every resource, besides Application."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key, _ in var.tags : !startswith(lower(key), "aws:") && length(key) <= 128 && length(key) > 0])
+    error_message = "tags must have keys of 1 to 128 characters that do not begin with \"aws:\", got ${join(", ", [for key, _ in var.tags : "\"${key}\""])}."
+  }
+
+  validation {
+    # AWS allows 50 tags; one is Application.
+    condition     = length(var.tags) <= 49
+    error_message = "tags must be at most 49 tags, got ${length(var.tags)}."
+  }
+}
+
+# The functions
+
+variable "lambda_timeout" {
+  description = "Seconds that one invocation of a function may take. A throttled WriteBatch backs off for as long as this allows."
+  type        = number
+  default     = 300
+  nullable    = false
+
+  validation {
+    condition     = var.lambda_timeout >= 1 && var.lambda_timeout <= 900 && floor(var.lambda_timeout) == var.lambda_timeout
+    error_message = "lambda_timeout must be a whole number of seconds from 1 to 900, got ${var.lambda_timeout}."
+  }
+}
+
+variable "lambda_memory" {
+  description = "Memory of each function in MB, a multiple of 64. CPU grows with it."
+  type        = number
+  default     = 256
+  nullable    = false
+
+  validation {
+    condition     = var.lambda_memory >= 128 && var.lambda_memory <= 10240 && var.lambda_memory % 64 == 0
+    error_message = "lambda_memory must be a multiple of 64 from 128 to 10240, got ${var.lambda_memory}."
+  }
+}
+
+variable "lambda_architecture" {
+  description = "Processor of the functions: arm64 (20 % cheaper) or x86_64. The package runs on both."
+  type        = string
+  default     = "arm64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.lambda_architecture)
+    error_message = "lambda_architecture must be arm64 or x86_64, got \"${var.lambda_architecture}\"."
+  }
+}
+
+variable "lambda_package_path" {
+  description = "Path of the deployment package. Default: build/iam_user_monitor.zip, which `make package` builds."
+  type        = string
+  default     = null
+}
+
+variable "log_level" {
+  description = "Least severe level that the functions log: DEBUG, INFO, WARNING, ERROR or CRITICAL."
+  type        = string
+  default     = "INFO"
+  nullable    = false
+
+  validation {
+    condition     = contains(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], var.log_level)
+    error_message = "log_level must be DEBUG, INFO, WARNING, ERROR or CRITICAL, got \"${var.log_level}\"."
+  }
+}
+
+variable "log_retention_days" {
+  description = "How many days CloudWatch Logs keeps the logs of the functions and the state machine."
+  type        = number
+  default     = 90
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 and 3653, got ${var.log_retention_days}."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds the permissions of every role, where an organisation asks for one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy such as arn:aws:iam::123456789012:policy/boundary, got \"${coalesce(var.permissions_boundary_arn, "null")}\"."
+  }
+}
+
+# How a scan goes
+
+variable "page_size" {
+  description = "Users that one ListUsers call asks for (MaxItems). A user takes about 300 bytes, so 500 stay well below the 256 KiB that a state may carry; longer ones make the function ask for fewer."
+  type        = number
+  default     = 500
+  nullable    = false
+
+  validation {
+    condition     = var.page_size >= 1 && var.page_size <= 1000 && floor(var.page_size) == var.page_size
+    error_message = "page_size must be a whole number from 1 to 1000, which is IAM's limit, got ${var.page_size}."
+  }
+}
+
+variable "batch_size" {
+  description = "Users that one WriteBatch invocation writes, 25 at a time. Larger: fewer invocations and state transitions. Smaller: less to repeat when one fails."
+  type        = number
+  default     = 100
+  nullable    = false
+
+  validation {
+    condition     = var.batch_size >= 1 && var.batch_size <= 500 && floor(var.batch_size) == var.batch_size
+    error_message = "batch_size must be a whole number from 1 to 500, got ${var.batch_size}."
+  }
+}
+
+variable "map_concurrency" {
+  description = "Batches that are written side by side. All records of a scan share one index partition, which takes about 1,000 write units a second, so more than a few only throttle each other. 40 is Step Functions' limit for an inline Map."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.map_concurrency >= 1 && var.map_concurrency <= 40 && floor(var.map_concurrency) == var.map_concurrency
+    error_message = "map_concurrency must be a whole number from 1 to 40, got ${var.map_concurrency}."
+  }
+}
+
+variable "lock_lease_seconds" {
+  description = "How long the execution lock holds without being renewed; every page renews it. After a crash, the next scan waits at most this long."
+  type        = number
+  default     = 600
+  nullable    = false
+
+  validation {
+    condition     = var.lock_lease_seconds >= 60 && var.lock_lease_seconds <= 3600 && floor(var.lock_lease_seconds) == var.lock_lease_seconds
+    error_message = "lock_lease_seconds must be a whole number from 60 to 3600, got ${var.lock_lease_seconds}."
+  }
+}
+
+variable "scan_timeout_seconds" {
+  description = "Seconds after which Step Functions ends a scan as TIMED_OUT."
+  type        = number
+  default     = 1800
+  nullable    = false
+
+  validation {
+    condition     = var.scan_timeout_seconds >= 60 && var.scan_timeout_seconds <= 86400 && floor(var.scan_timeout_seconds) == var.scan_timeout_seconds
+    error_message = "scan_timeout_seconds must be a whole number from 60 to 86400, got ${var.scan_timeout_seconds}."
+  }
+}
