@@ -1,0 +1,102 @@
+# `make` alone lists the targets. Nothing is installed outside build/.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+USERS ?= 250
+PORT ?=
+
+VENV := build/venv
+INSTALLED := $(VENV)/.installed
+PY := $(VENV)/bin/python
+PACKAGE := build/iam_user_monitor.zip
+PACKAGE_SOURCES := $(shell find functions -name '*.py') functions/requirements.txt
+
+# Python writes no __pycache__ into the sources: nothing is left behind.
+export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(INSTALLED) ## Install the development environment into build/venv
+
+$(INSTALLED): functions/requirements.txt tests/requirements.txt tests/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "error: Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true). Name another one: make PYTHON=python3.12" >&2; exit 2; }
+	@echo "Installing the development environment into $(VENV), once"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual environment; install its venv module" >&2; exit 2; }
+	@$(PY) -m pip install --disable-pip-version-check --progress-bar off --requirement tests/requirements.txt 2>&1 | \
+	  sed -n -e '/^ERROR/p' -e 's/^Collecting \([^ ]*\).*/  \1/p'
+	@touch $@
+
+.PHONY: package
+package: $(PACKAGE) ## Build the Lambda package, build/iam_user_monitor.zip
+
+$(PACKAGE): $(PACKAGE_SOURCES)
+	@$(PYTHON) functions/package.py $@
+
+.PHONY: run
+run: $(INSTALLED) $(PACKAGE) ## Scan USERS (250) users on a local AWS, verify, and take it down
+	@$(PY) -m tests.local_aws run --users '$(USERS)' --port '$(PORT)'
+
+.PHONY: up
+up: $(INSTALLED) $(PACKAGE) ## Deploy to a local AWS and leave it running (PORT: a free one)
+	@$(PY) -m tests.local_aws up --users '$(USERS)' --port '$(PORT)'
+
+.PHONY: down
+down: $(INSTALLED) ## Stop the local AWS that `make up` started
+	@$(PY) -m tests.local_aws down
+
+.PHONY: test
+test: lint typecheck ## Run everything that CI runs
+	@$(MAKE) pytest TESTS=tests
+
+.PHONY: test-unit test-statemachine test-emulator test-terraform test-e2e
+test-unit: ## Run the tests of the functions
+test-statemachine: ## Run the tests of the state machine
+test-emulator: ## Run the tests of the local AWS itself
+test-terraform: ## Run the checks and tests of the Terraform configuration
+test-e2e: ## Run the end-to-end tests on the local AWS
+test-unit test-statemachine test-emulator test-terraform test-e2e: test-%:
+	@$(MAKE) pytest TESTS=tests/$(subst test-,,$@)
+
+.PHONY: pytest
+pytest: $(INSTALLED) $(PACKAGE)
+	@$(PY) -m pytest -p no:cacheprovider $(TESTS)
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style and format of the Python code
+	@$(VENV)/bin/ruff check --no-cache .
+	@$(VENV)/bin/ruff format --no-cache --check .
+
+.PHONY: typecheck
+typecheck: $(INSTALLED) ## Check the types
+	@$(VENV)/bin/mypy --cache-dir build/mypy
+
+.PHONY: format
+format: $(INSTALLED) ## Format the Python code and the Terraform configuration
+	@$(VENV)/bin/ruff check --no-cache --fix-only .
+	@$(VENV)/bin/ruff format --no-cache .
+	@terraform fmt -recursive terraform
+
+.PHONY: plan deploy destroy
+plan: $(PACKAGE) ## Show what a deployment to your AWS account would change
+	@terraform -chdir=terraform init -input=false
+	@terraform -chdir=terraform plan
+
+deploy: $(PACKAGE) ## Deploy to your AWS account
+	@terraform -chdir=terraform init -input=false
+	@terraform -chdir=terraform apply
+
+destroy: ## Remove the deployment from your AWS account
+	@terraform -chdir=terraform destroy
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

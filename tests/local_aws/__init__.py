@@ -1,0 +1,1 @@
+"""A local AWS: an embedded emulator, corrected where it differs from AWS."""

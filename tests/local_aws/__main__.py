@@ -1,0 +1,199 @@
+"""The local AWS from the command line: ``python -m tests.local_aws run | up | down``. The Makefile calls it."""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tests.local_aws import emulator, report, scan
+from tests.local_aws.emulator import Emulator
+from tests.local_aws.errors import LocalAwsError
+from tests.local_aws.terraform import Terraform
+from tests.local_aws.users import create_users, parse_count
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BUILD = REPOSITORY / "build"
+RUN_FACTS = BUILD / "run.json"
+LOCAL_FACTS = BUILD / "local.json"
+
+DEFAULT_RETENTION_DAYS = 90
+EXIT_FAILED_CHECK = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+_started = time.monotonic()
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command. Returns the exit status; every error is one line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.local_aws", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="deploy to a local AWS, scan, verify, take everything down")
+    up = commands.add_parser("up", help="deploy to a local AWS and leave it running")
+    commands.add_parser("down", help="stop what up has started")
+    for command in (run, up):
+        command.add_argument("--users", default="250", help="how many IAM users to create")
+        command.add_argument("--port", default="", help="loopback port; empty: a free one")
+    options = parser.parse_args(arguments)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name), _interrupt)
+    try:
+        if options.command == "down":
+            return down()
+        users, port = parse_count(options.users), _parse_port(options.port)
+        return run_once(users, port) if options.command == "run" else bring_up(users, port)
+    except LocalAwsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted; everything that was started is stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def run_once(users: int, port: int | None) -> int:
+    """Deploy, scan, verify and take everything down; the facts go to build/run.json."""
+    work_dir = BUILD / "run"
+    with _only_one(work_dir):
+        RUN_FACTS.unlink(missing_ok=True)
+        say("Starting the local AWS")
+        with emulator.running(log_file=work_dir / "emulator.log", port=port) as aws:
+            outputs = _deploy(aws, work_dir)
+            _create_users(aws, users)
+            say("Starting the scan")
+            arn = scan.start(aws.client, outputs["state_machine_arn"])
+            execution = scan.follow(aws.client, arn, report.Progress(print))
+            facts = scan.collect(aws.client, outputs, execution)
+            listed = aws.client("iam").get_paginator("list_users").paginate()
+            account = [user for page in listed for user in page["Users"]]
+            checks = scan.verify(execution, facts, account, _retention_days())
+            RUN_FACTS.write_text(
+                json.dumps(report.facts_as_json(execution, facts, checks, len(account)), indent=2, default=int) + "\n"
+            )
+            for line in report.summary(execution, facts, checks):
+                print(line)
+    print()
+    print(f"Facts for tools {_relative(RUN_FACTS)}")
+    print("Look further    `make up` leaves such an AWS running and prints the commands to explore it")
+    passed = all(check.passed for check in checks)
+    say("Done: the scan is verified" if passed else "The scan is WRONG: see the failed checks above")
+    return 0 if passed else EXIT_FAILED_CHECK
+
+
+def bring_up(users: int, port: int | None) -> int:
+    """Deploy to a local AWS and leave it running; where it is goes to build/local.json."""
+    work_dir = BUILD / "up"
+    with _only_one(work_dir):
+        aws = _running_emulator()
+        if aws is None:
+            say("Starting the local AWS")
+            aws = emulator.start(log_file=work_dir / "emulator.log", port=port, detached=True)
+            shutil.rmtree(work_dir / "deployment", ignore_errors=True)
+            fresh = True
+        else:
+            say(f"The local AWS runs already at {aws.endpoint_url}; deploying to it")
+            fresh = False
+        try:
+            outputs = _deploy(aws, work_dir)
+            _create_users(aws, users)
+            facts = {"endpoint_url": aws.endpoint_url, "pid": aws.pid, **outputs}
+            LOCAL_FACTS.write_text(json.dumps(facts, indent=2) + "\n")
+        except BaseException:
+            if fresh:
+                aws.stop()
+            raise
+    say("The local AWS is up")
+    print(f"\nEndpoint        {aws.endpoint_url}\nFacts for tools {_relative(LOCAL_FACTS)}\n\nLook further")
+    for command in report.commands_to_look_further(outputs, aws.endpoint_url):
+        print(f"  {command}")
+    print("\nStop it with `make down`.")
+    return 0
+
+
+def down() -> int:
+    """Stop what ``up`` has started."""
+    if not LOCAL_FACTS.exists():
+        print("no local AWS is up")
+        return 0
+    pid = json.loads(LOCAL_FACTS.read_text())["pid"]
+    emulator.stop(pid)
+    LOCAL_FACTS.unlink()
+    print("the local AWS is stopped")
+    return 0
+
+
+def say(text: str) -> None:
+    """Print a line about what goes on, with the time since the start."""
+    print(f"[{time.monotonic() - _started:5.1f} s] {text}", flush=True)
+
+
+def _deploy(aws: Emulator, work_dir: Path) -> dict[str, Any]:
+    terraform = Terraform(
+        work_dir=work_dir / "deployment", environment={**os.environ, **aws.client_env()}, progress=say
+    )
+    say("Deploying with Terraform")
+    terraform.init()
+    return terraform.apply()
+
+
+def _create_users(aws: Emulator, users: int) -> None:
+    say(f"Creating {users:,} IAM users")
+    create_users(aws.client("iam"), users, lambda done: say(f"  {done:,} of {users:,} users created"))
+
+
+def _running_emulator() -> Emulator | None:
+    """Return the emulator of a former ``up`` if it still answers."""
+    if not LOCAL_FACTS.exists():
+        return None
+    facts = json.loads(LOCAL_FACTS.read_text())
+    endpoint_url: str = facts["endpoint_url"]
+    aws = Emulator(endpoint_url, int(endpoint_url.rsplit(":", 1)[1]), facts["pid"])
+    try:
+        aws.client("sts").get_caller_identity()
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not running
+        return None
+    return aws
+
+
+@contextlib.contextmanager
+def _only_one(work_dir: Path) -> Iterator[None]:
+    """Keep a second command of the same kind away from the folder."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with (work_dir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LocalAwsError(f"another command works in {_relative(work_dir)}; wait until it has ended") from None
+        yield
+
+
+def _retention_days() -> int:
+    return int(os.environ.get("TF_VAR_retention_days", DEFAULT_RETENTION_DAYS))  # noqa: SIM112 - Terraform's spelling
+
+
+def _parse_port(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise LocalAwsError(f"PORT must be a whole number from 1 to 65535, or empty for a free one, got {text!r}")
+    return int(text)
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""Where the emulator is corrected: what MiniStack 1.5.33 does unlike AWS, and this project would notice.
+
+Each correction is a function that changes MiniStack in this process. Its docstring says what AWS does and how that is
+known, what MiniStack does, and when the correction can go. ``tests/emulator`` shows each of them twice: AWS's
+behaviour with it, and the defect without it, so that a test fails when MiniStack no longer needs the correction.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from tests.local_aws.corrections import cloudwatch, iam, lambda_, roles, stepfunctions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+CORRECTIONS: Mapping[str, Callable[[], None]] = {
+    "iam_list_users": iam.list_users,
+    "iam_user_fields": iam.user_fields,
+    "iam_user_names": iam.user_names,
+    "lambda_python_runtime": lambda_.python_runtime,
+    "cloudwatch_emf": cloudwatch.embedded_metrics,
+    "cloudwatch_no_dimensions": cloudwatch.no_dimensions,
+    # Before states_end, whose numbering of runs has to surround it.
+    "states_timeout": stepfunctions.timeout,
+    "states_end": stepfunctions.end,
+    "states_payload_limit": stepfunctions.payload_limit,
+    "states_retry_delay": stepfunctions.retry_delay,
+    "state_machine_role": roles.state_machine_role,
+    "rule_target_role": roles.rule_target_role,
+}
+
+
+def install_all(*, without: Collection[str] = ()) -> None:
+    """Install every correction but those named in ``without``.
+
+    Raises
+    ------
+    RuntimeError
+        If a correction does not fit the installed MiniStack.
+    KeyError
+        If ``without`` names no correction.
+    """
+    for name in without:
+        CORRECTIONS[name]
+    for name, install in CORRECTIONS.items():
+        if name not in without:
+            try:
+                install()
+            except (AttributeError, ImportError, LookupError, TypeError) as error:
+                raise RuntimeError(
+                    f"correction {name} does not fit MiniStack {version('ministack')} (made for 1.5.33): {error!r}"
+                ) from error

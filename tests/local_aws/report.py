@@ -1,0 +1,144 @@
+"""Tells a person about a scan: live, while it runs, and as a summary when it has ended."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tests.local_aws.scan import METRIC_NAMESPACE, Check, Execution, Facts, Visit
+
+RECORDS_SHOWN = 3
+
+Line = Callable[[str], None]
+
+
+class Progress:
+    """Prints one line for every state that is entered, and the users scanned so far."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._started: datetime | None = None
+        self._page = 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take the next event of the execution's history."""
+        self._started = self._started or event["timestamp"]
+        seconds = (event["timestamp"] - self._started).total_seconds()
+        if "stateEnteredEventDetails" in event:
+            name = event["stateEnteredEventDetails"]["name"]
+            if name == "ListUsers":
+                self._page += 1
+            page = f"page {self._page}" if name in {"ListUsers", "WriteRecords", "SaveProgress"} else ""
+            self._line(f"  {seconds:6.1f} s  {name:<14} {page}".rstrip())
+        elif event.get("stateExitedEventDetails", {}).get("name") == "SaveProgress":
+            cursor = json.loads(event["stateExitedEventDetails"]["output"]).get("cursor", {})
+            if "users_scanned" in cursor:
+                self._line(f"  {seconds:6.1f} s  {cursor['users_scanned']:,} users scanned")
+
+
+def path_of(visits: Sequence[Visit]) -> str:
+    """Return the path through the states, with the loop over the pages folded: ``A → 3 × (B → C) → D``."""
+    names = [visit.state for visit in visits]
+    parts: list[str] = []
+    position = 0
+    while position < len(names):
+        length, times = _longest_repetition(names, position)
+        run = " → ".join(names[position : position + length])
+        parts.append(run if times == 1 else f"{times} × ({run})")
+        position += length * times
+    return " → ".join(parts)
+
+
+def _longest_repetition(names: list[str], start: int) -> tuple[int, int]:
+    """Return the length and the number of the repetitions that cover most from a position on."""
+    best = (1, 1)
+    for length in range(1, (len(names) - start) // 2 + 1):
+        times = 1
+        while names[start : start + length] == names[start + length * times : start + length * (times + 1)]:
+            times += 1
+        if times > 1 and length * times > best[0] * best[1]:
+            best = (length, times)
+    return best
+
+
+def summary(execution: Execution, facts: Facts, checks: Sequence[Check]) -> list[str]:
+    """Return the lines that a person reads at the end."""
+    manifest = facts.manifest
+    lines = ["", f"Status          {execution.status}", f"Execution       {execution.arn}"]
+    if execution.cause:
+        lines.append(f"Cause           {execution.cause}")
+    lines += [
+        f"Scan            {facts.scan_timestamp}",
+        f"Path            {path_of(execution.visits)}",
+        "",
+        "State            visits   seconds",
+        *_state_times(execution.visits),
+        "",
+        f"Users scanned   {manifest.get('users_scanned', 0):,}",
+        f"Records written {manifest.get('records_written', 0):,}",
+        f"Errors          {manifest.get('errors', 0):,}",
+        f"Metrics         {METRIC_NAMESPACE}: "
+        + ", ".join(
+            f"{name} {'none' if value is None else format(value, ',g')}" for name, value in facts.metrics.items()
+        ),
+        f"Manifest        {manifest.get('status', 'none')}",
+        f"Lock            {'free' if facts.lock is None else 'held by ' + facts.lock['owner']}",
+        f"History         {len(execution.events)} events, largest payload {execution.largest_payload / 1024:.0f} KiB",
+        "",
+        "Some records",
+        *[f"  {json.dumps(record, default=int)}" for record in facts.records[:RECORDS_SHOWN]],
+        "",
+        "Checks",
+        *[f"  {'ok    ' if check.passed else 'FAILED'}  {check.name}: {check.found}" for check in checks],
+    ]
+    return lines
+
+
+def _state_times(visits: Sequence[Visit]) -> list[str]:
+    totals: dict[str, tuple[int, float]] = {}
+    for visit in visits:
+        count, seconds = totals.get(visit.state, (0, 0.0))
+        totals[visit.state] = (count + 1, seconds + visit.seconds)
+    return [f"  {name:<15}{count:>6}{seconds:>10.2f}" for name, (count, seconds) in totals.items()]
+
+
+def commands_to_look_further(outputs: Mapping[str, Any], endpoint_url: str) -> list[str]:
+    """Return commands for the AWS CLI that show more of a local AWS that keeps running."""
+    aws = f"aws --endpoint-url {endpoint_url}"
+    table, machine = outputs["dynamodb_table_name"], outputs["state_machine_arn"]
+    manifests = '{":k": {"S": "__scan__"}, ":p": {"S": "scan#"}}'
+    return [
+        "export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1",
+        f"{aws} stepfunctions start-execution --state-machine-arn {machine}",
+        f"{aws} stepfunctions list-executions --state-machine-arn {machine}",
+        f"{aws} dynamodb query --table-name {table} --no-scan-index-forward "
+        "--key-condition-expression 'user_name = :k AND begins_with(scan_timestamp, :p)' "
+        f"--expression-attribute-values '{manifests}'",
+        f"{aws} logs tail /aws/lambda/{outputs['lambda_function_names']['emit_metrics']}",
+    ]
+
+
+def facts_as_json(execution: Execution, facts: Facts, checks: Sequence[Check], users: int) -> dict[str, Any]:
+    """Return the same facts for tools: the content of build/run.json."""
+    manifest = facts.manifest
+    return {
+        "status": execution.status,
+        "scan_timestamp": facts.scan_timestamp,
+        "execution_arn": execution.arn,
+        "users": users,
+        "users_scanned": _whole(manifest.get("users_scanned")),
+        "records_written": _whole(manifest.get("records_written")),
+        "errors": _whole(manifest.get("errors")),
+        "duration_ms": _whole(manifest.get("duration_ms")),
+        "metrics": facts.metrics,
+        "lock_released": facts.lock is None,
+        "manifest_status": manifest.get("status"),
+        "history_events": len(execution.events),
+        "largest_payload_bytes": execution.largest_payload,
+        "path": [visit.state for visit in execution.visits],
+        "checks": [{"name": check.name, "passed": check.passed, "found": check.found} for check in checks],
+    }
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)

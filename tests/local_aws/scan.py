@@ -1,0 +1,285 @@
+"""Runs one scan and looks at it from outside: its history, and everything it must have left behind.
+
+Nothing of the functions is imported here. What a scan must look like is written down a second time, from the
+documentation, so that a mistake in the functions cannot hide itself.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from tests.local_aws.errors import LocalAwsError
+
+STATE_LIMIT_BYTES = 256 * 1024
+METRICS = ("UsersScanned", "RecordsWritten", "Errors", "Duration", "Success")
+METRIC_NAMESPACE = "IAMUserMonitor"
+LOCK_KEY = {"user_name": {"S": "__execution_lock__"}, "scan_timestamp": {"S": "lock"}}
+
+Clients = Callable[[str], Any]
+"""Returns the boto3 client of a service."""
+
+_POLL_SECONDS = 0.2
+_deserializer = TypeDeserializer()
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit of a state on the top level: when it was entered and left."""
+
+    state: str
+    entered: datetime
+    left: datetime | None
+
+    @property
+    def seconds(self) -> float:
+        """How long the state took; 0 for one that was not left."""
+        return (self.left - self.entered).total_seconds() if self.left else 0.0
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A finished execution."""
+
+    arn: str
+    status: str
+    started: datetime
+    stopped: datetime
+    output: dict[str, Any]
+    cause: str
+    events: list[dict[str, Any]] = field(repr=False)
+
+    @property
+    def visits(self) -> list[Visit]:
+        """The states in the order in which they were entered."""
+        return list(visits(self.events))
+
+    @property
+    def largest_payload(self) -> int:
+        """The largest input or output of any event, in bytes."""
+        return max((len(text.encode()) for text in _payloads(self.events)), default=0)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must be so, whether it is, and what was found."""
+
+    name: str
+    passed: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a scan left behind."""
+
+    scan_timestamp: str
+    records: list[dict[str, Any]]
+    indexed_names: list[str]
+    metrics: dict[str, float | None]
+    lock: dict[str, Any] | None
+    manifest: dict[str, Any]
+
+
+def start(clients: Clients, state_machine_arn: str) -> str:
+    """Start an execution by hand, as an operator would, and return its ARN."""
+    started = clients("stepfunctions").start_execution(
+        stateMachineArn=state_machine_arn, input=json.dumps({"trigger": "manual"})
+    )
+    return str(started["executionArn"])
+
+
+def follow(
+    clients: Clients, arn: str, progress: Callable[[dict[str, Any]], None], timeout_seconds: float = 600
+) -> Execution:
+    """Wait for an execution to end, passing on every event of its history as it happens.
+
+    Raises
+    ------
+    LocalAwsError
+        It did not end in time.
+    """
+    client = clients("stepfunctions")
+    deadline = time.monotonic() + timeout_seconds
+    seen = 0
+    while True:
+        described = client.describe_execution(executionArn=arn)
+        events = history(client, arn)
+        for event in events[seen:]:
+            progress(event)
+        seen = len(events)
+        if described["status"] != "RUNNING":
+            return Execution(
+                arn=arn,
+                status=described["status"],
+                started=described["startDate"],
+                stopped=described["stopDate"],
+                output=json.loads(described.get("output") or "{}"),
+                cause=described.get("cause", ""),
+                events=events,
+            )
+        if time.monotonic() > deadline:
+            raise LocalAwsError(f"the execution {arn} did not end within {timeout_seconds:.0f} seconds")
+        time.sleep(_POLL_SECONDS)
+
+
+def history(client: Any, arn: str) -> list[dict[str, Any]]:
+    """Return all events of an execution, oldest first."""
+    pages = client.get_paginator("get_execution_history").paginate(
+        executionArn=arn, PaginationConfig={"PageSize": 1000}
+    )
+    return [event for page in pages for event in page["events"]]
+
+
+def visits(events: list[dict[str, Any]]) -> Iterator[Visit]:
+    """Yield the visits of the states on the top level; the history has them in order."""
+    open_name, entered = None, None
+    for event in events:
+        if "stateEnteredEventDetails" in event:
+            if open_name is not None and entered is not None:
+                yield Visit(open_name, entered, None)
+            open_name, entered = event["stateEnteredEventDetails"]["name"], event["timestamp"]
+        elif "stateExitedEventDetails" in event and open_name == event["stateExitedEventDetails"]["name"]:
+            assert entered is not None
+            yield Visit(open_name, entered, event["timestamp"])
+            open_name = None
+    if open_name is not None and entered is not None:
+        yield Visit(open_name, entered, None)
+
+
+def collect(clients: Clients, outputs: Mapping[str, Any], execution: Execution) -> Facts:
+    """Read what the scan of an execution left behind, by the ways that the documentation names."""
+    table, index = outputs["dynamodb_table_name"], outputs["scan_index_name"]
+    timestamp = execution.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    dynamodb = clients("dynamodb")
+    everything = [
+        _plain(item) for page in dynamodb.get_paginator("scan").paginate(TableName=table) for item in page["Items"]
+    ]
+    indexed = dynamodb.get_paginator("query").paginate(
+        TableName=table,
+        IndexName=index,
+        KeyConditionExpression="scan_timestamp = :scan",
+        ExpressionAttributeValues={":scan": {"S": timestamp}},
+    )
+    manifest = dynamodb.get_item(
+        TableName=table, Key={"user_name": {"S": "__scan__"}, "scan_timestamp": {"S": f"scan#{timestamp}"}}
+    )
+    lock = dynamodb.get_item(TableName=table, Key=LOCK_KEY, ConsistentRead=True).get("Item")
+    return Facts(
+        scan_timestamp=timestamp,
+        records=[item for item in everything if item["scan_timestamp"] == timestamp],
+        indexed_names=[item["user_name"]["S"] for page in indexed for item in page["Items"]],
+        metrics={name: _metric(clients("cloudwatch"), name, execution) for name in METRICS},
+        lock=_plain(lock) if lock else None,
+        manifest=_plain(manifest.get("Item", {})),
+    )
+
+
+def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], retention_days: int) -> list[Check]:
+    """Hold what the scan left behind against the account's users.
+
+    Parameters
+    ----------
+    users
+        The users as IAM has them, in the shape of ListUsers.
+    """
+    expected = {user["UserName"]: _record_of(user, facts.scan_timestamp, retention_days) for user in users}
+    names = [record["user_name"] for record in facts.records]
+    wrong = sorted(record["user_name"] for record in facts.records if expected.get(record["user_name"]) != record)
+    missing = sorted(expected.keys() - set(names))
+    count = len(users)
+    values = {name: value for name, value in facts.metrics.items() if name != "Duration"}
+    duration = facts.metrics["Duration"]
+    return [
+        Check(
+            "the execution succeeded", execution.status == "SUCCEEDED", f"{execution.status} {execution.cause}".strip()
+        ),
+        Check(
+            "every user has exactly one record",
+            not missing and len(names) == len(set(names)) == count,
+            f"{len(names)} records, {count} users" + (f", missing: {', '.join(missing[:5])}" if missing else ""),
+        ),
+        Check(
+            "every record has the right attributes",
+            not wrong,
+            f"{len(names) - len(wrong)} right" + (f", wrong: {', '.join(wrong[:5])}" if wrong else ""),
+        ),
+        Check(
+            "the index returns the same users",
+            sorted(facts.indexed_names) == sorted(expected),
+            f"{len(facts.indexed_names)} users by scan-timestamp-index",
+        ),
+        Check(
+            "the five metrics were emitted",
+            values == {"UsersScanned": count, "RecordsWritten": count, "Errors": 0, "Success": 1}
+            and duration is not None
+            and duration > 0,
+            ", ".join(f"{name} {_number(value)}" for name, value in facts.metrics.items()),
+        ),
+        Check("the lock is gone", facts.lock is None, f"held by {facts.lock['owner']}" if facts.lock else "free"),
+        Check(
+            "the manifest says COMPLETE",
+            facts.manifest.get("status") == "COMPLETE" and facts.manifest.get("users_scanned") == count,
+            f"{facts.manifest.get('status')}, {facts.manifest.get('users_scanned')} users",
+        ),
+        Check(
+            "no state carried more than 256 KiB",
+            execution.largest_payload <= STATE_LIMIT_BYTES,
+            f"largest {execution.largest_payload / 1024:.0f} KiB",
+        ),
+    ]
+
+
+def _record_of(user: dict[str, Any], scan_timestamp: str, retention_days: int) -> dict[str, Any]:
+    expires = datetime.fromisoformat(scan_timestamp) + timedelta(days=retention_days)
+    record = {
+        "user_name": user["UserName"],
+        "scan_timestamp": scan_timestamp,
+        "user_id": user["UserId"],
+        "arn": user["Arn"],
+        "create_date": _iso(user["CreateDate"]),
+        "ttl": int(expires.timestamp()),
+    }
+    if "PasswordLastUsed" in user:
+        record["password_last_used"] = _iso(user["PasswordLastUsed"])
+    return record
+
+
+def _iso(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _metric(cloudwatch: Any, name: str, execution: Execution) -> float | None:
+    """Return the sum of a metric over the time of the execution, None where it was not emitted."""
+    answer = cloudwatch.get_metric_statistics(
+        Namespace=METRIC_NAMESPACE,
+        MetricName=name,
+        Dimensions=[],
+        StartTime=execution.started.replace(second=0, microsecond=0),
+        EndTime=execution.stopped + timedelta(minutes=1),
+        Period=60,
+        Statistics=["Sum"],
+    )
+    points = answer["Datapoints"]
+    return sum(point["Sum"] for point in points) if points else None
+
+
+def _payloads(events: list[dict[str, Any]]) -> Iterator[str]:
+    for event in events:
+        for details in event.values():
+            if isinstance(details, dict):
+                for name in ("input", "output", "parameters"):
+                    if isinstance(details.get(name), str):
+                        yield details[name]
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _deserializer.deserialize(value) for name, value in item.items()}
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"

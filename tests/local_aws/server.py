@@ -1,0 +1,86 @@
+"""The emulator's process: MiniStack with the corrections, on a socket that the parent has opened.
+
+Started by :mod:`tests.local_aws.emulator` only. It ends, with all its descendants and temporary files, on SIGTERM
+and, unless detached, when its standard input ends, which happens at the latest when the parent ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tests.local_aws import corrections
+
+
+def main() -> None:
+    """Serve until told to end."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--port", type=int, required=True, help="the port that the socket listens on")
+    parser.add_argument("--socket", type=int, required=True, help="file descriptor of the listening socket")
+    parser.add_argument("--detached", action="store_true", help="do not end with the parent")
+    parser.add_argument("--without", action="append", default=[], help="a correction to leave out", metavar="NAME")
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder of all temporary files")
+    arguments = parser.parse_args()
+
+    _end_with_everything(arguments.work_dir)
+    if not arguments.detached:
+        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    # What is found relative to this process must not be found by Lambda functions: they have their package.
+    os.environ.pop("PYTHONPATH", None)
+    os.chdir(arguments.work_dir)
+
+    corrections.install_all(without=arguments.without)
+    asyncio.run(_serve(arguments.socket))
+
+
+async def _serve(descriptor: int) -> None:
+    ministack: Any = importlib.import_module("ministack.app")
+    hypercorn: Any = importlib.import_module("hypercorn.asyncio")
+    config: Any = importlib.import_module("hypercorn.config").Config()
+    config.bind = [f"fd://{descriptor}"]
+    config.keep_alive_timeout = 75
+    # With a trigger of its own, the server leaves the signals to this module.
+    await hypercorn.serve(ministack.app, config, shutdown_trigger=asyncio.Event().wait)
+
+
+def _end_with_everything(work_dir: Path) -> None:
+    """On SIGTERM, take the Lambda workers and the temporary files along."""
+    if os.getpgrp() != os.getpid():
+        os.setpgrp()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # First the others, so that nobody writes into the folder while it is being removed.
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+        for _ in range(20):
+            shutil.rmtree(work_dir, ignore_errors=True)
+            if not work_dir.exists():
+                break
+            time.sleep(0.05)
+        sys.stdout.flush()
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _end_with_standard_input() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    # The main thread may be stuck where it does not see the signal.
+    time.sleep(5)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
