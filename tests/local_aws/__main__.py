@@ -19,10 +19,9 @@ from tests.local_aws.errors import LocalAwsError
 from tests.local_aws.terraform import Terraform
 from tests.local_aws.users import create_users, parse_count
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-BUILD = REPOSITORY / "build"
-RUN_FACTS = BUILD / "run.json"
-LOCAL_FACTS = BUILD / "local.json"
+DEFAULT_BUILD = Path(__file__).resolve().parents[2] / "build"
+RUN_FACTS = "run.json"
+LOCAL_FACTS = "local.json"
 
 DEFAULT_RETENTION_DAYS = 90
 EXIT_FAILED_CHECK = 1
@@ -38,7 +37,9 @@ def main(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="deploy to a local AWS, scan, verify, take everything down")
     up = commands.add_parser("up", help="deploy to a local AWS and leave it running")
-    commands.add_parser("down", help="stop what up has started")
+    stop = commands.add_parser("down", help="stop what up has started")
+    for command in (run, up, stop):
+        command.add_argument("--build", type=Path, default=DEFAULT_BUILD, help="folder for everything that is made")
     for command in (run, up):
         command.add_argument("--users", default="250", help="how many IAM users to create")
         command.add_argument("--port", default="", help="loopback port; empty: a free one")
@@ -48,9 +49,10 @@ def main(arguments: list[str]) -> int:
         signal.signal(getattr(signal, name), _interrupt)
     try:
         if options.command == "down":
-            return down()
+            return down(options.build)
         users, port = parse_count(options.users), _parse_port(options.port)
-        return run_once(users, port) if options.command == "run" else bring_up(users, port)
+        start = run_once if options.command == "run" else bring_up
+        return start(options.build, users, port)
     except LocalAwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -59,11 +61,13 @@ def main(arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
 
 
-def run_once(users: int, port: int | None) -> int:
-    """Deploy, scan, verify and take everything down; the facts go to build/run.json."""
-    work_dir = BUILD / "run"
+def run_once(build: Path, users: int, port: int | None) -> int:
+    """Deploy, scan, verify and take everything down; the facts go to run.json in the build folder."""
+    work_dir, facts_file = build / "run", build / RUN_FACTS
     with _only_one(work_dir):
-        RUN_FACTS.unlink(missing_ok=True)
+        facts_file.unlink(missing_ok=True)
+        # A former run's state is about an AWS that is gone.
+        shutil.rmtree(work_dir / "deployment", ignore_errors=True)
         say("Starting the local AWS")
         with emulator.running(log_file=work_dir / "emulator.log", port=port) as aws:
             outputs = _deploy(aws, work_dir)
@@ -75,24 +79,24 @@ def run_once(users: int, port: int | None) -> int:
             listed = aws.client("iam").get_paginator("list_users").paginate()
             account = [user for page in listed for user in page["Users"]]
             checks = scan.verify(execution, facts, account, _retention_days())
-            RUN_FACTS.write_text(
+            facts_file.write_text(
                 json.dumps(report.facts_as_json(execution, facts, checks, len(account)), indent=2, default=int) + "\n"
             )
             for line in report.summary(execution, facts, checks):
                 print(line)
     print()
-    print(f"Facts for tools {_relative(RUN_FACTS)}")
+    print(f"Facts for tools {_relative(facts_file)}")
     print("Look further    `make up` leaves such an AWS running and prints the commands to explore it")
     passed = all(check.passed for check in checks)
     say("Done: the scan is verified" if passed else "The scan is WRONG: see the failed checks above")
     return 0 if passed else EXIT_FAILED_CHECK
 
 
-def bring_up(users: int, port: int | None) -> int:
-    """Deploy to a local AWS and leave it running; where it is goes to build/local.json."""
-    work_dir = BUILD / "up"
+def bring_up(build: Path, users: int, port: int | None) -> int:
+    """Deploy to a local AWS and leave it running; where it is goes to local.json in the build folder."""
+    work_dir, facts_file = build / "up", build / LOCAL_FACTS
     with _only_one(work_dir):
-        aws = _running_emulator()
+        aws = _running_emulator(facts_file)
         if aws is None:
             say("Starting the local AWS")
             aws = emulator.start(log_file=work_dir / "emulator.log", port=port, detached=True)
@@ -105,27 +109,27 @@ def bring_up(users: int, port: int | None) -> int:
             outputs = _deploy(aws, work_dir)
             _create_users(aws, users)
             facts = {"endpoint_url": aws.endpoint_url, "pid": aws.pid, **outputs}
-            LOCAL_FACTS.write_text(json.dumps(facts, indent=2) + "\n")
+            facts_file.write_text(json.dumps(facts, indent=2) + "\n")
         except BaseException:
             if fresh:
                 aws.stop()
             raise
     say("The local AWS is up")
-    print(f"\nEndpoint        {aws.endpoint_url}\nFacts for tools {_relative(LOCAL_FACTS)}\n\nLook further")
+    print(f"\nEndpoint        {aws.endpoint_url}\nFacts for tools {_relative(facts_file)}\n\nLook further")
     for command in report.commands_to_look_further(outputs, aws.endpoint_url):
         print(f"  {command}")
     print("\nStop it with `make down`.")
     return 0
 
 
-def down() -> int:
+def down(build: Path) -> int:
     """Stop what ``up`` has started."""
-    if not LOCAL_FACTS.exists():
+    facts_file = build / LOCAL_FACTS
+    if not facts_file.exists():
         print("no local AWS is up")
         return 0
-    pid = json.loads(LOCAL_FACTS.read_text())["pid"]
-    emulator.stop(pid)
-    LOCAL_FACTS.unlink()
+    emulator.stop(json.loads(facts_file.read_text())["pid"])
+    facts_file.unlink()
     print("the local AWS is stopped")
     return 0
 
@@ -149,11 +153,11 @@ def _create_users(aws: Emulator, users: int) -> None:
     create_users(aws.client("iam"), users, lambda done: say(f"  {done:,} of {users:,} users created"))
 
 
-def _running_emulator() -> Emulator | None:
+def _running_emulator(facts_file: Path) -> Emulator | None:
     """Return the emulator of a former ``up`` if it still answers."""
-    if not LOCAL_FACTS.exists():
+    if not facts_file.exists():
         return None
-    facts = json.loads(LOCAL_FACTS.read_text())
+    facts = json.loads(facts_file.read_text())
     endpoint_url: str = facts["endpoint_url"]
     aws = Emulator(endpoint_url, int(endpoint_url.rsplit(":", 1)[1]), facts["pid"])
     try:
@@ -188,7 +192,7 @@ def _parse_port(text: str) -> int | None:
 
 
 def _relative(path: Path) -> str:
-    return str(path.relative_to(REPOSITORY))
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

@@ -1,0 +1,87 @@
+"""README.md tells what is so."""
+
+import json
+import re
+from pathlib import Path
+
+from tests.statemachine import definition
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def blocks(kind: str) -> dict[str, str]:
+    """Return the bodies of all blocks of a kind in the Terraform configuration, by name."""
+    text = "\n".join(path.read_text() for path in sorted((REPOSITORY / "terraform").glob("*.tf")))
+    return dict(re.findall(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.MULTILINE | re.DOTALL))
+
+
+def description(body: str) -> str:
+    match = re.search(r'^  description\s*=\s*"(.*)"$', body, re.MULTILINE)
+    assert match is not None
+    return match[1].replace('\\"', '"')
+
+
+def default(body: str) -> str:
+    match = re.search(r"^  default\s*=\s*(.*)$", body, re.MULTILINE)
+    assert match is not None, "every variable has a default: a deployment needs no settings"
+    return match[1]
+
+
+def test_the_variables_are_listed_with_their_defaults() -> None:
+    expected = [
+        f"| `{name}` | `{default(body)}` | {description(body)} |" for name, body in sorted(blocks("variable").items())
+    ]
+    assert expected, "there are variables"
+    assert [row for row in expected if row not in README] == []
+
+
+def test_the_outputs_are_listed() -> None:
+    expected = [f"| `{name}` | {description(body)} |" for name, body in sorted(blocks("output").items())]
+    assert expected, "there are outputs"
+    assert [row for row in expected if row not in README] == []
+
+
+def test_the_diagram_shows_the_states_and_transitions_of_the_definition() -> None:
+    diagram = README.split("```mermaid")[1].split("```")[0]
+    drawn = {
+        (source.strip(), target.split(":")[0].strip())
+        for source, target in re.findall(r"^\s*(\S+) --> (.+)$", diagram, re.MULTILINE)
+    }
+    states = definition.load()["States"]
+    name = {state: state.rstrip("?") for state in states}
+    actual = {("[*]", definition.load()["StartAt"])}
+    for state, body in states.items():
+        following = {body.get("Next"), body.get("Default"), *(rule["Next"] for rule in body.get("Choices", []))}
+        following |= {rule["Next"] for rule in body.get("Catch", [])}
+        actual |= {(name[state], name[target]) for target in following if target}
+        if body["Type"] == "Succeed":
+            actual.add((name[state], "[*]"))
+    assert drawn == actual
+
+
+def test_every_state_with_work_to_do_is_explained() -> None:
+    tasks = [name for name, state in definition.states(definition.load()) if state["Type"] in {"Task", "Map"}]
+    table = README.split("| State | What it does |")[1].split("\n\n")[0]
+    assert [name for name in tasks if name not in table] == []
+
+
+def test_the_documented_record_is_valid_json_with_the_documented_attributes() -> None:
+    record = json.loads(README.split("```json")[1].split("```")[0])
+    assert record.keys() == {
+        "user_name",
+        "scan_timestamp",
+        "user_id",
+        "arn",
+        "create_date",
+        "password_last_used",
+        "ttl",
+    }
+
+
+def test_every_documented_make_target_exists() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z0-9-]+)[a-z0-9 -]*:.*## ", makefile, re.MULTILINE))
+    documented = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", README, re.MULTILINE))
+    assert documented, "the README names targets"
+    assert documented - targets == set()
