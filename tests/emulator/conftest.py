@@ -1,0 +1,137 @@
+"""Emulators for these tests, with and without the corrections, and short ways to fill them."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.local_aws import emulator
+from tests.local_aws.corrections import CORRECTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.local_aws.emulator import Emulator
+
+# Waits and retries take a tenth of their time.
+SETTINGS = {"SFN_WAIT_SCALE": "0.1"}
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": ["lambda.amazonaws.com", "states.amazonaws.com", "events.amazonaws.com"]},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+
+
+class Account:
+    """The AWS account of one emulator."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        session = emulator.session()
+        self.iam: Any = session.client("iam")
+        self.functions: Any = session.client("lambda")
+        self.states: Any = session.client("stepfunctions")
+        self.metrics: Any = session.client("cloudwatch")
+        self.logs: Any = session.client("logs")
+        self.events: Any = session.client("events")
+        self.tables: Any = session.client("dynamodb")
+        self._created = 0
+
+    @cached_property
+    def admin(self) -> str:
+        """Return the ARN of a role that may do everything."""
+        return self.role("*")
+
+    def name(self, prefix: str) -> str:
+        """Return a name that nothing else in the account has."""
+        self._created += 1
+        return f"{prefix}-{self._created}"
+
+    def role(self, *actions: str, resource: str = "*") -> str:
+        """Create a role that allows these actions, and return its ARN."""
+        name = self.name("role")
+        arn: str = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
+        if actions:
+            statement = {"Effect": "Allow", "Action": list(actions), "Resource": resource}
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            self.iam.put_role_policy(RoleName=name, PolicyName="policy", PolicyDocument=policy)
+        return arn
+
+    def function(self, files: str | Mapping[str, str], *, handler: str = "main.handler", timeout: int = 10) -> str:
+        """Create a Python function from its source, or its files, and return its name."""
+        package = io.BytesIO()
+        with zipfile.ZipFile(package, "w") as archive:
+            for path, text in ({"main.py": files} if isinstance(files, str) else files).items():
+                archive.writestr(path, text)
+        name = self.name("function")
+        self.functions.create_function(
+            FunctionName=name,
+            Runtime="python3.12",
+            Role=self.admin,
+            Handler=handler,
+            Timeout=timeout,
+            Code={"ZipFile": package.getvalue()},
+        )
+        return name
+
+    def invoke(self, function: str, event: object = None) -> tuple[Any, bool]:
+        """Invoke a function and return its payload and whether that is an error."""
+        response = self.functions.invoke(FunctionName=function, Payload=json.dumps(event))
+        return json.load(response["Payload"]), "FunctionError" in response
+
+    def start(
+        self, states: Mapping[str, Any], data: object = None, *, role: str | None = None, **machine: object
+    ) -> str:
+        """Start an execution of a machine that begins with the first of these states, and return its ARN."""
+        definition = {"StartAt": next(iter(states)), "States": states, **machine}
+        arn = self.states.create_state_machine(
+            name=self.name("machine"), definition=json.dumps(definition), roleArn=role or self.admin
+        )["stateMachineArn"]
+        execution: str = self.states.start_execution(stateMachineArn=arn, input=json.dumps(data or {}))["executionArn"]
+        return execution
+
+    def wait(self, execution: str, seconds: float = 20) -> dict[str, Any]:
+        """Wait for an execution's end and describe it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            description: dict[str, Any] = self.states.describe_execution(executionArn=execution)
+            if description["status"] != "RUNNING":
+                return description
+            time.sleep(0.03)
+        raise AssertionError(f"still running: {self.history(execution)}")
+
+    def history(self, execution: str) -> list[str]:
+        """Return the types of an execution's events."""
+        events = self.states.get_execution_history(executionArn=execution, maxResults=1000)["events"]
+        return [event["type"] for event in events]
+
+
+@pytest.fixture(scope="session")
+def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    log_file = tmp_path_factory.mktemp("emulator") / "emulator.log"
+    with emulator.running(log_file=log_file, environment=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def aws(local_aws: Emulator) -> Account:
+    """Return the corrected emulator's account."""
+    return Account(local_aws)
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """Run an emulator without any correction, and return its account."""
+    log_file = tmp_path_factory.mktemp("bare") / "emulator.log"
+    with emulator.running(log_file=log_file, environment=SETTINGS, without=CORRECTIONS) as running:
+        yield Account(running)

@@ -1,0 +1,610 @@
+"""Every correction twice: AWS's behaviour with it, and without it the defect that it is there for.
+
+When a test of a defect fails, MiniStack has learnt to do it right: remove the correction, and the test of the defect.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+
+from tests.emulator.conftest import Account
+from tests.local_aws.corrections import CORRECTIONS, install_all
+from tests.local_aws.corrections.cloudwatch import parse_embedded_metrics
+from tests.local_aws.corrections.iam import PASSWORD_LAST_USED_TAG
+
+PAYLOAD_LIMIT = 262_144
+
+EMBEDDED = (
+    '{"_aws": {"CloudWatchMetrics": [{"Namespace": "N", "Dimensions": [%s], "Metrics": [{"Name": "A"}]}]}, "A": %s}'
+)
+
+# Does what the event asks for.
+FUNCTION = """
+import json, os, sys, time
+
+class ScanFailed(Exception):
+    pass
+
+def handler(event, context):
+    print("working")
+    time.sleep(event.get("seconds", 0))
+    if "log" in event:
+        print(json.dumps(event["log"]))
+    if "raise" in event:
+        raise ScanFailed(event["raise"])
+    if "exit" in event:
+        os._exit(event["exit"])
+    if "import" in event:
+        __import__(event["import"])
+    if "set" in event:
+        return {1}
+    if "size" in event:
+        return "x" * event["size"]
+    return {"pid": os.getpid(), "left": context.get_remaining_time_in_millis(), "id": context.aws_request_id}
+"""
+
+
+def defect(correction: str, still_there: object) -> None:
+    """Fail when MiniStack no longer shows the defect that a correction is there for."""
+    assert correction in CORRECTIONS
+    assert still_there, f"MiniStack does it right by now: correction {correction} can go"
+
+
+def task(function: str, **fields: object) -> dict[str, Any]:
+    """Return a Task state that gives its input to a function, and the function's result to the next state."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": function, "Payload.$": "$"},
+        "OutputPath": "$.Payload",
+        **({} if "Next" in fields else {"End": True}),
+        **fields,
+    }
+
+
+def catch(error: str) -> dict[str, Any]:
+    return {"Catch": [{"ErrorEquals": [error], "ResultPath": "$.error", "Next": "Caught"}]}
+
+
+def error_code(raised: pytest.ExceptionInfo[ClientError]) -> str:
+    return raised.value.response["Error"]["Code"]
+
+
+@pytest.fixture(scope="module")
+def function(aws: Account) -> str:
+    return aws.function(FUNCTION)
+
+
+@pytest.fixture(scope="module")
+def bare_function(bare: Account) -> str:
+    return bare.function(FUNCTION)
+
+
+def test_a_correction_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outdated() -> None:
+        raise AttributeError("no _list_users")
+
+    monkeypatch.setattr("tests.local_aws.corrections.CORRECTIONS", {"outdated": outdated})
+    with pytest.raises(RuntimeError, match=r"correction outdated does not fit MiniStack .*no _list_users"):
+        install_all()
+
+
+@pytest.fixture(scope="module")
+def path(aws: Account) -> str:
+    """Create 120 users, and return the path that they alone have."""
+    for number in range(120):
+        aws.iam.create_user(UserName=f"page-{number:03}", Path="/pages/", Tags=[{"Key": "team", "Value": "a"}])
+    return "/pages/"
+
+
+class TestListUsers:
+    def names(self, page: Any) -> list[str]:
+        return [user["UserName"] for user in page["Users"]]
+
+    def test_returns_100_users_unless_told(self, aws: Account, path: str) -> None:
+        first = aws.iam.list_users(PathPrefix=path)
+        assert (len(first["Users"]), first["IsTruncated"]) == (100, True)
+
+        rest = aws.iam.list_users(PathPrefix=path, Marker=first["Marker"])
+        assert (len(rest["Users"]), rest["IsTruncated"], "Marker" in rest) == (20, False, False)
+
+    @pytest.mark.parametrize("size", [1, 7, 119, 120, 1000])
+    def test_pages_of_any_size_hold_every_user_once(self, aws: Account, path: str, size: int) -> None:
+        paginator = aws.iam.get_paginator("list_users")
+        pages = list(paginator.paginate(PathPrefix=path, PaginationConfig={"PageSize": size}))
+        assert all(len(page["Users"]) <= size for page in pages)
+        assert [name for page in pages for name in self.names(page)] == [f"page-{n:03}" for n in range(120)]
+
+    def test_a_marker_survives_users_that_come_and_go(self, aws: Account, path: str) -> None:
+        # Given the first ten of 120 users
+        first = aws.iam.list_users(PathPrefix=path, MaxItems=10)
+        # When the last of them is deleted, and users appear before and after the marker
+        aws.iam.delete_user(UserName="page-009")
+        aws.iam.create_user(UserName="page-000-new", Path=path)
+        aws.iam.create_user(UserName="page-010-new", Path=path)
+        try:
+            second = aws.iam.list_users(PathPrefix=path, MaxItems=3, Marker=first["Marker"])
+        finally:
+            aws.iam.delete_user(UserName="page-000-new")
+            aws.iam.delete_user(UserName="page-010-new")
+            aws.iam.create_user(UserName="page-009", Path=path, Tags=[{"Key": "team", "Value": "a"}])
+        # Then the next page neither repeats nor misses one
+        assert self.names(second) == ["page-010", "page-010-new", "page-011"]
+
+    def test_other_paths_are_left_out(self, aws: Account, path: str) -> None:
+        aws.iam.create_user(UserName="elsewhere", Path="/other/")
+        assert self.names(aws.iam.list_users(PathPrefix="/other/")) == ["elsewhere"]
+
+    @pytest.mark.parametrize("request_", [{"MaxItems": 1001}, {"Marker": "nonsense"}, {"Marker": "YWZ0"}])
+    def test_bad_input_is_a_validation_error(self, aws: Account, request_: dict[str, Any]) -> None:
+        with pytest.raises(ClientError) as raised:
+            aws.iam.list_users(**request_)
+        assert error_code(raised) == "ValidationError"
+
+    def test_tags_and_boundaries_are_left_out(self, aws: Account, path: str) -> None:
+        user = aws.iam.list_users(PathPrefix=path)["Users"][0]
+        assert user.keys() == {"Path", "UserName", "UserId", "Arn", "CreateDate"}
+        assert aws.iam.get_user(UserName=user["UserName"])["User"]["Tags"] == [{"Key": "team", "Value": "a"}]
+
+    def test_defect(self, bare: Account) -> None:
+        for name in ("one", "two"):
+            bare.iam.create_user(UserName=name, Tags=[{"Key": "team", "Value": "a"}])
+        page = bare.iam.list_users(MaxItems=1)
+        defect("iam_list_users", len(page["Users"]) > 1 or "Tags" in page["Users"][0])
+
+
+class TestUsers:
+    def test_a_user_has_signed_in_when_its_tag_says_so(self, aws: Account) -> None:
+        moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        aws.iam.create_user(UserName="signed-in", Path="/signed-in/")
+        aws.iam.tag_user(UserName="signed-in", Tags=[{"Key": PASSWORD_LAST_USED_TAG, "Value": moment.isoformat()}])
+        assert aws.iam.get_user(UserName="signed-in")["User"]["PasswordLastUsed"] == moment
+        assert aws.iam.list_users(PathPrefix="/signed-in/")["Users"][0]["PasswordLastUsed"] == moment
+
+    def test_paths_and_tags_may_hold_markup(self, aws: Account) -> None:
+        path, tags = '/a&b/<"\\>/', [{"Key": "a<b", "Value": "c&d"}]
+        created = aws.iam.create_user(UserName="markup", Path=path, Tags=tags)["User"]
+        found = aws.iam.get_user(UserName="markup")["User"]
+        listed = aws.iam.list_users(PathPrefix="/a&b/")["Users"][0]
+        assert created["Path"] == found["Path"] == listed["Path"] == path
+        assert found["Tags"] == tags
+
+    def test_fields_defect(self, bare: Account) -> None:
+        try:
+            bare.iam.create_user(UserName="markup", Path="/a&b/")
+            defect("iam_user_fields", still_there=False)
+        except ResponseParserError:
+            pass
+        finally:
+            bare.iam.delete_user(UserName="markup")
+
+    def test_names_that_differ_in_case_only_are_refused(self, aws: Account) -> None:
+        aws.iam.create_user(UserName="Twin")
+        with pytest.raises(ClientError) as raised:
+            aws.iam.create_user(UserName="twIN")
+        assert error_code(raised) == "EntityAlreadyExists"
+
+        aws.iam.delete_user(UserName="Twin")
+        aws.iam.create_user(UserName="twIN")
+
+    def test_names_defect(self, bare: Account) -> None:
+        bare.iam.create_user(UserName="Twin")
+        try:
+            bare.iam.create_user(UserName="twIN")
+        except ClientError:
+            defect("iam_user_names", still_there=False)
+
+
+class TestPythonRuntime:
+    def test_an_exception_keeps_its_class(self, aws: Account, function: str) -> None:
+        payload, failed = aws.invoke(function, {"raise": 'two\nlines, "é"'})
+        assert failed
+        assert payload.keys() == {"errorType", "errorMessage", "requestId", "stackTrace"}
+        assert (payload["errorType"], payload["errorMessage"]) == ("ScanFailed", 'two\nlines, "é"')
+        (frame,) = payload["stackTrace"]
+        assert frame.startswith("  File ")
+        assert frame.rstrip().endswith('raise ScanFailed(event["raise"])')
+
+    def test_an_exception_leaves_the_worker_warm_and_its_log_complete(self, aws: Account) -> None:
+        function = aws.function(FUNCTION)
+        before, _ = aws.invoke(function, {})
+        failed, _ = aws.invoke(function, {"raise": "no"})
+        after, _ = aws.invoke(function, {})
+        assert before["pid"] == after["pid"]
+        assert len({before["id"], failed["requestId"], after["id"]}) == 3
+        lines = [
+            event["message"] for event in aws.logs.filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
+        ]
+        assert lines.count("working") == 3
+        assert "[ERROR] ScanFailed: no" in lines
+
+    def test_step_functions_catches_it_by_name(self, aws: Account, function: str) -> None:
+        states = {
+            "Scan": task(function, Next="Done", **catch("ScanFailed")),
+            "Done": {"Type": "Succeed"},
+            "Caught": {"Type": "Pass", "End": True},
+        }
+        description = aws.wait(aws.start(states, {"raise": "no users"}))
+        error = json.loads(description["output"])["error"]
+        assert error["Error"] == "ScanFailed"
+        assert json.loads(error["Cause"])["errorMessage"] == "no users"
+
+    @pytest.mark.parametrize(
+        ("event", "error_type"),
+        [
+            ({"exit": 3}, "Runtime.ExitError"),
+            ({"seconds": 2}, "Sandbox.Timedout"),
+            ({"set": True}, "Runtime.MarshalError"),
+            # Installed beside the emulator, but in no package.
+            ({"import": "pytest"}, "ModuleNotFoundError"),
+        ],
+    )
+    def test_other_failures_have_the_types_of_aws(self, aws: Account, event: object, error_type: str) -> None:
+        payload, failed = aws.invoke(aws.function(FUNCTION, timeout=1), event)
+        assert failed
+        assert payload["errorType"] == error_type
+
+    @pytest.mark.parametrize(
+        ("source", "error_type"),
+        [
+            ("import nonesuch", "Runtime.ImportModuleError"),
+            ("def", "Runtime.UserCodeSyntaxError"),
+            ("", "Runtime.HandlerNotFound"),
+            ("1 / 0", "ZeroDivisionError"),
+        ],
+    )
+    def test_a_module_that_does_not_load_fails_every_invocation(
+        self, aws: Account, source: str, error_type: str
+    ) -> None:
+        function = aws.function(source)
+        for _ in range(2):
+            payload, failed = aws.invoke(function)
+            assert failed
+            assert payload["errorType"] == error_type
+
+    def test_the_package_comes_before_what_is_installed(self, aws: Account) -> None:
+        files = {
+            "pack/__init__.py": "",
+            "pack/step/__init__.py": "",
+            "pack/step/handler.py": "import boto3, hypercorn, pytest\ndef handler(*_): return [hypercorn.A, pytest.A]",
+            "hypercorn.py": "A = 'packaged hypercorn'",
+            "pytest/__init__.py": "A = 'packaged pytest'",
+        }
+        payload, failed = aws.invoke(aws.function(files, handler="pack.step.handler.handler"))
+        assert not failed, payload
+        assert payload == ["packaged hypercorn", "packaged pytest"]
+
+    def test_the_context_counts_down(self, aws: Account, function: str) -> None:
+        payload, _ = aws.invoke(function, {"seconds": 0.2})
+        assert 9_000 < payload["left"] <= 9_800
+
+    def test_defect(self, bare: Account, bare_function: str) -> None:
+        payload, _ = bare.invoke(bare_function, {"raise": "no"})
+        defect("lambda_python_runtime", payload["errorType"] != "ScanFailed")
+
+
+class TestMetrics:
+    @staticmethod
+    def line(namespace: str, *dimension_sets: list[str], **values: object) -> dict[str, Any]:
+        directive = {
+            "Namespace": namespace,
+            "Dimensions": list(dimension_sets),
+            "Metrics": [{"Name": "Users", "Unit": "Count"}, {"Name": "Duration", "Unit": "Milliseconds"}],
+        }
+        moment = int((datetime.now(UTC) - timedelta(minutes=30)).timestamp() * 1000)
+        return {"_aws": {"Timestamp": moment, "CloudWatchMetrics": [directive]}, "Users": 3, "Duration": 1.5, **values}
+
+    @staticmethod
+    def statistics(account: Account, namespace: str, name: str, **dimensions: str) -> list[Any]:
+        now = datetime.now(UTC)
+        points = account.metrics.get_metric_statistics(
+            Namespace=namespace,
+            MetricName=name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now,
+            Period=60,
+            Statistics=["Sum", "SampleCount"],
+        )["Datapoints"]
+        return [(point["Sum"], point["SampleCount"], point["Unit"]) for point in points]
+
+    def test_a_printed_line_becomes_metrics(self, aws: Account, function: str) -> None:
+        aws.invoke(function, {"log": self.line("Printed", [], ["service"], service="scan", Users=[1, 2])})
+
+        listed = aws.metrics.list_metrics(Namespace="Printed")["Metrics"]
+        assert sorted((metric["MetricName"], len(metric["Dimensions"])) for metric in listed) == [
+            ("Duration", 0), ("Duration", 1), ("Users", 0), ("Users", 1),
+        ]  # fmt: skip
+        assert self.statistics(aws, "Printed", "Users") == [(3, 2, "Count")]
+        assert self.statistics(aws, "Printed", "Duration", service="scan") == [(1.5, 1, "Milliseconds")]
+
+    def test_the_lines_own_time_counts(self, aws: Account, function: str) -> None:
+        line = self.line("Earlier", [])
+        line["_aws"]["Timestamp"] -= 3_600_000
+        aws.invoke(function, {"log": line})
+        assert aws.metrics.list_metrics(Namespace="Earlier")["Metrics"]
+        assert self.statistics(aws, "Earlier", "Users") == []
+
+    def test_metric_data_shows_them(self, aws: Account, function: str) -> None:
+        aws.invoke(function, {"log": self.line("Queried", [])})
+        now = datetime.now(UTC)
+        statistic = {"Metric": {"Namespace": "Queried", "MetricName": "Users"}, "Period": 60, "Stat": "Sum"}
+        (result,) = aws.metrics.get_metric_data(
+            MetricDataQueries=[{"Id": "users", "MetricStat": statistic}],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now,
+        )["MetricDataResults"]
+        assert result["Values"] == [3]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "plain text",
+            '{"_aws"',
+            '{"_aws": 1}',
+            '{"message": "about _aws"}',
+            EMBEDDED % ('["absent"]', "1"),
+            EMBEDDED % ("[]", '"1"'),
+            EMBEDDED % ("[]", "[]"),
+            EMBEDDED % ("[]", "null"),
+        ],
+    )
+    def test_other_lines_publish_nothing(self, line: str) -> None:
+        assert list(parse_embedded_metrics(line)) == []
+
+    def test_a_line_need_not_name_time_or_unit(self) -> None:
+        (datum,) = parse_embedded_metrics(EMBEDDED % ("[]", "1"))
+        assert (datum.name, datum.dimensions, datum.unit, datum.values) == ("A", {}, "None", [1])
+        assert datum.timestamp == pytest.approx(time.time(), abs=5)
+
+    def test_emf_defect(self, bare: Account, bare_function: str) -> None:
+        bare.invoke(bare_function, {"log": self.line("Printed", [])})
+        defect("cloudwatch_emf", not bare.metrics.list_metrics(Namespace="Printed")["Metrics"])
+
+    def publish_with_dimension(self, account: Account) -> None:
+        datum = {
+            "MetricName": "Users",
+            "Dimensions": [{"Name": "service", "Value": "scan"}],
+            "Timestamp": datetime.now(UTC) - timedelta(minutes=5),
+            "Value": 7,
+        }
+        account.metrics.put_metric_data(Namespace="Dimensions", MetricData=[datum])
+
+    def test_a_query_without_dimensions_finds_no_metric_with_dimensions(self, aws: Account) -> None:
+        self.publish_with_dimension(aws)
+        assert self.statistics(aws, "Dimensions", "Users") == []
+        assert self.statistics(aws, "Dimensions", "Users", service="scan") == [(7, 1, "None")]
+
+    def test_no_dimensions_defect(self, bare: Account) -> None:
+        self.publish_with_dimension(bare)
+        defect("cloudwatch_no_dimensions", self.statistics(bare, "Dimensions", "Users"))
+
+
+class TestPayloadLimit:
+    LARGEST = PAYLOAD_LIMIT - len('{"StatusCode":200,"Payload":""}')
+
+    def test_the_largest_result_passes(self, aws: Account, function: str) -> None:
+        assert aws.wait(aws.start({"Scan": task(function)}, {"size": self.LARGEST}))["status"] == "SUCCEEDED"
+
+    def test_one_byte_more_fails(self, aws: Account, function: str) -> None:
+        description = aws.wait(aws.start({"Scan": task(function)}, {"size": self.LARGEST + 1}))
+        assert (description["status"], description["error"]) == ("FAILED", "States.DataLimitExceeded")
+
+    def test_bytes_count_not_characters(self, aws: Account) -> None:
+        states = {"Say": {"Type": "Pass", "Result": "é" * (PAYLOAD_LIMIT // 2), "End": True}}
+        assert aws.wait(aws.start(states))["error"] == "States.DataLimitExceeded"
+
+    @pytest.mark.parametrize("error", ["States.ALL", "States.TaskFailed", "States.DataLimitExceeded"])
+    def test_only_its_name_catches_it(self, aws: Account, function: str, error: str) -> None:
+        states = {"Scan": task(function, **catch(error)), "Caught": {"Type": "Pass", "End": True}}
+        description = aws.wait(aws.start(states, {"size": PAYLOAD_LIMIT}))
+        expected = "SUCCEEDED" if error == "States.DataLimitExceeded" else "FAILED"
+        assert description["status"] == expected
+
+    def test_results_of_a_map_add_up(self, aws: Account, function: str) -> None:
+        processor = {"StartAt": "Scan", "States": {"Scan": task(function)}}
+        states = {
+            "All": {"Type": "Map", "ItemProcessor": processor, "End": True, **catch("States.DataLimitExceeded")},
+            "Caught": {"Type": "Succeed"},
+        }
+        description = aws.wait(aws.start(states, [{"size": PAYLOAD_LIMIT // 2}] * 2))
+        assert description["status"] == "SUCCEEDED", description
+        assert "MapStateEntered" in aws.history(description["executionArn"])
+        assert "SucceedStateEntered" in aws.history(description["executionArn"])
+
+    def test_defect(self, bare: Account, bare_function: str) -> None:
+        description = bare.wait(bare.start({"Scan": task(bare_function)}, {"size": PAYLOAD_LIMIT}))
+        defect("states_payload_limit", description["status"] == "SUCCEEDED")
+
+
+class TestTimeout:
+    def states(self, function: str) -> dict[str, Any]:
+        return {
+            "Scan": task(function, Next="Never", **catch("States.ALL")),
+            "Never": {"Type": "Pass", "End": True},
+            "Caught": {"Type": "Pass", "End": True},
+        }
+
+    def test_the_machines_timeout_ends_the_execution(self, aws: Account, function: str) -> None:
+        # Given a rule that hears of it
+        heard = aws.function(
+            "import boto3\n"
+            "def handler(event, context):\n"
+            "    boto3.client('iam').create_user(UserName='heard-' + event['detail']['status'])"
+        )
+        aws.events.put_rule(
+            Name="timed-out", EventPattern=json.dumps({"source": ["aws.states"], "detail": {"status": ["TIMED_OUT"]}})
+        )
+        target = aws.functions.get_function(FunctionName=heard)["Configuration"]["FunctionArn"]
+        aws.events.put_targets(Rule="timed-out", Targets=[{"Id": "heard", "Arn": target}])
+        # When a task takes longer than the machine may
+        started = time.monotonic()
+        execution = aws.start(self.states(function), {"seconds": 2}, TimeoutSeconds=1)
+        description = aws.wait(execution)
+        # Then it ends in time, in no Catch, with an event in its history and one on the bus, and for good
+        assert description["status"] == "TIMED_OUT"
+        assert time.monotonic() - started < 1.9
+        expected = ["ExecutionStarted", "TaskStateEntered", "TaskScheduled", "ExecutionTimedOut"]
+        assert aws.history(execution) == expected
+        time.sleep(1.3)
+        assert aws.history(execution) == expected
+        assert aws.iam.get_user(UserName="heard-TIMED_OUT")
+
+    def test_a_wait_is_cut_short(self, aws: Account) -> None:
+        execution = aws.start({"Wait": {"Type": "Wait", "Seconds": 1000, "End": True}}, TimeoutSeconds=1)
+        assert aws.wait(execution)["status"] == "TIMED_OUT"
+
+    def test_an_execution_in_time_is_left_alone(self, aws: Account, function: str) -> None:
+        execution = aws.start({"Scan": task(function)}, TimeoutSeconds=1)
+        assert aws.wait(execution)["status"] == "SUCCEEDED"
+        time.sleep(1.2)
+        assert aws.wait(execution)["status"] == "SUCCEEDED"
+        assert aws.history(execution)[-1] == "ExecutionSucceeded"
+
+    def test_defect(self, bare: Account, bare_function: str) -> None:
+        description = bare.wait(bare.start(self.states(bare_function), {"seconds": 1.5}, TimeoutSeconds=1))
+        defect("states_timeout", description["status"] != "TIMED_OUT")
+
+
+class TestStop:
+    @staticmethod
+    def stop_in_map(account: Account, function: str) -> tuple[str, list[str], list[str]]:
+        """Stop an execution in the middle of a Map whose calls fail later.
+
+        Return its status, its history right after the stop, and what came later.
+        """
+        retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 3}]
+        processor = {"StartAt": "Scan", "States": {"Scan": task(function, Retry=retry)}}
+        states = {
+            "All": {
+                "Type": "Map", "MaxConcurrency": 2, "ItemProcessor": processor, "Next": "After", **catch("States.ALL"),
+            },
+            "After": task(function),
+            "Caught": {"Type": "Pass", "End": True},
+        }  # fmt: skip
+        execution = account.start(states, [{"seconds": 0.4, "raise": "late"}] * 6)
+        while account.history(execution).count("TaskScheduled") < 2:
+            time.sleep(0.02)
+        account.states.stop_execution(executionArn=execution)
+        at_once = account.history(execution)
+        time.sleep(1.5)
+        status = account.states.describe_execution(executionArn=execution)["status"]
+        return status, at_once, account.history(execution)[len(at_once) :]
+
+    def test_nothing_starts_after_it(self, aws: Account, function: str) -> None:
+        status, at_once, later = self.stop_in_map(aws, function)
+        assert status == "ABORTED"
+        assert at_once[-1] == "ExecutionAborted"
+        assert later == []
+
+    def test_defect(self, bare: Account, bare_function: str) -> None:
+        status, _, later = self.stop_in_map(bare, bare_function)
+        defect("states_end", later or status != "ABORTED")
+
+
+class TestRetry:
+    @staticmethod
+    def delays(account: Account, function: str, **retrier: object) -> list[float]:
+        """Return the seconds between attempts, of which there is a tenth of what the retrier says."""
+        retry = [{"ErrorEquals": ["States.ALL"], **retrier}]
+        execution = account.start({"Scan": task(function, Retry=retry)}, {"raise": "again"})
+        assert account.wait(execution)["status"] == "FAILED"
+        events = account.states.get_execution_history(executionArn=execution)["events"]
+        failed = [event["timestamp"] for event in events if event["type"] == "TaskFailed"]
+        scheduled = [event["timestamp"] for event in events if event["type"] == "TaskScheduled"]
+        return [(after - before).total_seconds() for before, after in zip(failed, scheduled[1:], strict=False)]
+
+    def test_a_delay_grows_up_to_its_maximum(self, aws: Account, function: str) -> None:
+        delays = self.delays(aws, function, BackoffRate=4, MaxAttempts=4, MaxDelaySeconds=2)
+        assert delays == pytest.approx([0.1, 0.2, 0.2, 0.2], abs=0.15)
+
+    def test_without_a_maximum_it_grows_on(self, aws: Account, function: str) -> None:
+        delays = self.delays(aws, function, BackoffRate=3, MaxAttempts=3)
+        assert delays == pytest.approx([0.1, 0.3, 0.9], abs=0.15)
+
+    def test_full_jitter_spreads_the_delays(self, aws: Account, function: str) -> None:
+        delays = self.delays(aws, function, IntervalSeconds=2, BackoffRate=1, MaxAttempts=10, JitterStrategy="FULL")
+        assert len(delays) == 10
+        assert max(delays) < 0.35
+        # All of ten evenly spread delays in the upper quarter would be one chance in a million.
+        assert min(delays) < 0.15
+
+    def test_defect(self, bare: Account, bare_function: str) -> None:
+        capped = self.delays(bare, bare_function, BackoffRate=4, MaxAttempts=2, MaxDelaySeconds=1)
+        defect("states_retry_delay", capped[-1] > 0.3)
+
+
+class TestRoles:
+    @staticmethod
+    def delete_lock(account: Account, role: str) -> dict[str, Any]:
+        table = account.name("table")
+        key = {"AttributeName": "id", "KeyType": "HASH"}
+        account.tables.create_table(
+            TableName=table,
+            KeySchema=[key],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        state = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::dynamodb:deleteItem",
+            "Parameters": {"TableName": table, "Key": {"id": {"S": "lock"}}},
+            "End": True,
+        }
+        return account.wait(account.start({"Delete": state}, role=role))
+
+    def test_a_machine_may_invoke_what_its_role_allows(self, aws: Account, function: str) -> None:
+        arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function}"
+        role = aws.role("lambda:InvokeFunction", resource=arn)
+        allowed = aws.start({"Scan": task(function)}, role=role)
+        other = aws.start({"Scan": task(aws.function(FUNCTION))}, role=role)
+        assert aws.wait(allowed)["status"] == "SUCCEEDED"
+        denied = aws.wait(other)
+        assert denied["error"] == "Lambda.AWSLambdaException"
+        assert "is not authorized to perform: lambda:InvokeFunction on resource:" in denied["cause"]
+
+    def test_a_machine_may_change_what_its_role_allows(self, aws: Account) -> None:
+        assert self.delete_lock(aws, aws.role("dynamodb:DeleteItem"))["status"] == "SUCCEEDED"
+        denied = self.delete_lock(aws, aws.role("dynamodb:PutItem"))
+        assert denied["error"] == "DynamoDB.AccessDeniedException"
+
+    @staticmethod
+    def is_started_by_rule(account: Account, role: str) -> bool:
+        definition = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
+        name = account.name("target")
+        machine = account.states.create_state_machine(
+            name=name, definition=json.dumps(definition), roleArn=account.admin
+        )["stateMachineArn"]
+        account.events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+        account.events.put_targets(Rule=name, Targets=[{"Id": "machine", "Arn": machine, "RoleArn": role}])
+        account.events.put_events(Entries=[{"Source": name, "DetailType": "test", "Detail": "{}"}])
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            if account.states.list_executions(stateMachineArn=machine)["executions"]:
+                return True
+            time.sleep(0.05)
+        return False
+
+    def test_a_rule_starts_what_its_targets_role_allows(self, aws: Account) -> None:
+        assert self.is_started_by_rule(aws, aws.role("states:StartExecution"))
+        assert not self.is_started_by_rule(aws, aws.role("states:StopExecution"))
+
+    def test_machine_defect(self, bare: Account, bare_function: str) -> None:
+        description = bare.wait(bare.start({"Scan": task(bare_function)}, role=bare.role()))
+        defect("state_machine_role", description["status"] == "SUCCEEDED")
+
+    def test_rule_defect(self, bare: Account) -> None:
+        defect("rule_target_role", self.is_started_by_rule(bare, bare.role()))
+
+
+def test_every_correction_has_a_test_of_its_defect() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in CORRECTIONS if f'defect("{name}"' not in source] == []
