@@ -26,3 +26,17 @@ def no_real_aws() -> Iterator[None]:
         os.environ.pop("AWS_PROFILE", None)
         os.environ.pop("AWS_ENDPOINT_URL", None)
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the fault matrix, where its tests ran: what each fault made of the run, of its scan, and of a redrive."""
+    cells = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "fault_matrix"
+    ]
+    if cells:
+        terminalreporter.section("fault matrix")
+        for row in (("state", "fault", "execution", "manifest", "redrive"), *cells):
+            terminalreporter.write_line("  ".join(f"{column!s:<13}" for column in row).rstrip())

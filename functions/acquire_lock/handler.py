@@ -39,7 +39,7 @@ class Skipped(TypedDict):
 
     acquired: Literal[False]
     reason: str
-    holder: dict[str, str | int]
+    holder: dict[str, str | float]
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,16 @@ def acquire_lock(event: Event, *, lock: ExecutionLock, manifests: Manifests, ret
             )
         return _skip_held(holder)
 
+    attempt = manifest.current_attempt if manifest is not None else 1
+    cursor = manifest.resume_at if manifest is not None else first_cursor()
+    attempt_started_at = timestamps.to_milliseconds(started_at if attempt == 1 else timestamps.now())
     try:
         manifests.begin(
             scan_timestamp=scan_timestamp,
             execution_arn=execution_arn,
+            attempt=attempt,
             started_at=timestamps.to_milliseconds(started_at),
+            attempt_started_at=attempt_started_at,
             trigger=trigger,
             retention_days=retention_days,
         )
@@ -118,15 +123,13 @@ def acquire_lock(event: Event, *, lock: ExecutionLock, manifests: Manifests, ret
         lock.release(execution_arn)
         return _skip_duplicate_start("unknown")
 
-    attempt = manifest.attempt if manifest is not None else 1
-    cursor = manifest.resume_at if manifest is not None else first_cursor()
     logger.info("Execution lock acquired", attempt=attempt, trigger=trigger, resumed_at_page=cursor["page"])
     return Acquired(
         acquired=True,
         scan=Scan(
             scan_timestamp=scan_timestamp,
             execution_arn=execution_arn,
-            started_at=timestamps.to_milliseconds(started_at if attempt == 1 else timestamps.now()),
+            started_at=attempt_started_at,
             attempt=attempt,
         ),
         cursor=cursor,

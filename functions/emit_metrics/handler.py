@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.shared import clients, configuration, timestamps
+from functions.shared import clients, configuration, metrics, timestamps
 from functions.shared.causes import describe
-from functions.shared.manifest import ForeignManifest, Manifests, Status
+from functions.shared.manifest import ForeignManifest, Manifest, Manifests, Status
 from functions.shared.model import Outcome, State, first_cursor
 from functions.shared.step import logger, step
-
-NAMESPACE = "IAMUserMonitor"
 
 
 class Event(TypedDict):
@@ -65,38 +62,62 @@ def emit_metrics(event: Event, *, manifests: Manifests, retention_days: int, now
     state = event["state"]
     execution_started_at = timestamps.parse(event["started_at"])
     scan_timestamp = timestamps.to_seconds(execution_started_at)
-    scan = state.get("scan")
-    if scan is not None:
-        attempt, started_at = scan["attempt"], timestamps.parse(scan["started_at"])
-    else:
-        # AcquireLock failed. FailScan opens each further attempt in the manifest, so the number is there.
-        manifest = manifests.load(scan_timestamp)
-        known = manifest is not None and manifest.execution_arn == event["execution_arn"]
-        attempt = manifest.attempt if manifest is not None and known else 1
-        started_at = execution_started_at if attempt == 1 else now
+    manifest = manifests.load(scan_timestamp)
+    if manifest is not None and manifest.execution_arn != event["execution_arn"]:
+        manifest = None
+    attempt = _attempt(state, manifest)
+    started_at = _started_at(state, manifest, attempt, execution_started_at, now)
     logger.append_keys(scan_timestamp=scan_timestamp, attempt=attempt)
 
+    error = describe(state["error"]) if "error" in state else None
     outcome = _outcome(state, duration_ms=int((now - started_at).total_seconds() * 1000))
     result: dict[str, Any] = {**outcome, "finished_at": timestamps.to_milliseconds(now)}
-    if "error" in state:
-        result["error_type"], result["error_message"] = describe(state["error"])
+    if error is not None:
+        result["error_type"], result["error_message"] = error
     try:
         first = manifests.finish(
             scan_timestamp=scan_timestamp,
             execution_arn=event["execution_arn"],
             attempt=attempt,
+            finished_by="EmitMetrics",
             retention_days=retention_days,
             started_at=timestamps.to_milliseconds(execution_started_at),
             result=result,
         )
-    except ForeignManifest as error:
+    except ForeignManifest as foreign:
         # This run failed before it could see that another one had its scan. Its failure still counts.
-        logger.warning("The manifest is another execution's and stays as it is", error_message=str(error))
+        logger.warning("The manifest is another execution's and stays as it is", error_message=str(foreign))
         first = True
     if first:
-        _emit(outcome, execution_arn=event["execution_arn"], scan_timestamp=scan_timestamp)
-        _log(outcome, state)
+        metrics.emit(outcome, execution_arn=event["execution_arn"], scan_timestamp=scan_timestamp)
+        metrics.log_end(outcome, error)
     return outcome
+
+
+def _attempt(state: State, manifest: Manifest | None) -> int:
+    """Return the attempt that ends here."""
+    scan = state.get("scan")
+    if manifest is None:
+        return scan["attempt"] if scan is not None else 1
+    if manifest.finished_by == "CleanUp":
+        # Stopped in the middle and recorded so, yet it runs: it was redriven past AcquireLock.
+        return manifest.current_attempt
+    if scan is not None:
+        return scan["attempt"]
+    # AcquireLock failed. FailScan opens each further attempt in the manifest, so the number is there.
+    return manifest.attempt
+
+
+def _started_at(
+    state: State, manifest: Manifest | None, attempt: int, execution_started_at: datetime, now: datetime
+) -> datetime:
+    """Return when the attempt that ends here began."""
+    scan = state.get("scan")
+    if scan is not None and scan["attempt"] == attempt:
+        return timestamps.parse(scan["started_at"])
+    if manifest is not None and manifest.attempt == attempt and "attempt_started_at" in manifest.item:
+        return timestamps.parse(manifest.item["attempt_started_at"])
+    return execution_started_at if attempt == 1 else now
 
 
 def _outcome(state: State, duration_ms: int) -> Outcome:
@@ -115,32 +136,3 @@ def _outcome(state: State, duration_ms: int) -> Outcome:
         errors=cursor["errors"] + int(status is Status.FAILED),
         duration_ms=duration_ms,
     )
-
-
-def _emit(outcome: Outcome, *, execution_arn: str, scan_timestamp: str) -> None:
-    """Print the five metrics as one line of CloudWatch's embedded metric format, without dimensions."""
-    metrics = Metrics(namespace=NAMESPACE)
-    metrics.add_metric("UsersScanned", MetricUnit.Count, outcome["users_scanned"])
-    metrics.add_metric("RecordsWritten", MetricUnit.Count, outcome["records_written"])
-    metrics.add_metric("Errors", MetricUnit.Count, outcome["errors"])
-    metrics.add_metric("Duration", MetricUnit.Milliseconds, outcome["duration_ms"])
-    metrics.add_metric("Success", MetricUnit.NoUnit, int(outcome["status"] == Status.COMPLETE))
-    metrics.add_metadata("execution_arn", execution_arn)
-    metrics.add_metadata("scan_timestamp", scan_timestamp)
-    metrics.flush_metrics()
-
-
-def _log(outcome: Outcome, state: State) -> None:
-    facts: dict[str, Any] = {
-        "total_users": outcome["users_scanned"],
-        "records_written": outcome["records_written"],
-        "errors": outcome["errors"],
-        "duration_seconds": outcome["duration_ms"] / 1000,
-    }
-    if "error" in state:
-        error_type, error_message = describe(state["error"])
-        logger.error("Scan failed", error_type=error_type, error_message=error_message, **facts)
-    elif outcome["status"] == Status.INCOMPLETE:
-        logger.warning("Scan completed with errors", **facts)
-    else:
-        logger.info("Scan completed successfully", **facts)

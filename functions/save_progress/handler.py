@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.shared import clients, configuration
+from functions.shared import clients, configuration, timestamps
 from functions.shared.lock import ExecutionLock
 from functions.shared.manifest import Manifests
 from functions.shared.model import Cursor, PageCounts, Scan, WriteResult, first_cursor
@@ -56,7 +56,8 @@ def handler(event: Event, context: LambdaContext) -> Progress:
 def save_progress(event: Event, *, lock: ExecutionLock, manifests: Manifests) -> Progress:
     """Renew the lease, then record the totals after this page.
 
-    Safe to run twice: the totals are computed from the cursor it was given, not added to what is stored.
+    Safe to run twice: the totals are computed from the cursor it was given, not added to what is stored. A run that
+    was redriven past AcquireLock, because it had been stopped in the middle, becomes the next attempt here.
 
     Raises
     ------
@@ -66,7 +67,22 @@ def save_progress(event: Event, *, lock: ExecutionLock, manifests: Manifests) ->
     scan = event["scan"]
     cursor = fold(event["cursor"], event["page"], event["writes"])
     lock.renew(scan["execution_arn"])
-    manifests.save_progress(scan_timestamp=scan["scan_timestamp"], execution_arn=scan["execution_arn"], cursor=cursor)
+    scan_timestamp, execution_arn = scan["scan_timestamp"], scan["execution_arn"]
+    manifest = manifests.save_progress(scan_timestamp=scan_timestamp, execution_arn=execution_arn, cursor=cursor)
+    if manifest.current_attempt > scan["attempt"]:
+        scan = Scan(
+            scan_timestamp=scan_timestamp,
+            execution_arn=execution_arn,
+            started_at=timestamps.to_milliseconds(timestamps.now()),
+            attempt=manifest.current_attempt,
+        )
+        manifests.go_on(
+            scan_timestamp=scan_timestamp,
+            execution_arn=execution_arn,
+            attempt=scan["attempt"],
+            attempt_started_at=scan["started_at"],
+        )
+        logger.info("Redriven: the scan goes on", attempt=scan["attempt"])
     logger.info(
         "Page saved",
         page=cursor["page"],

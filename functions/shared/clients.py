@@ -9,6 +9,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_iam import IAMClient
+    from types_boto3_stepfunctions import SFNClient
 
 # A connection that hangs must end well before the function's own timeout, so that there is time for a retry.
 _TIMEOUTS = {"connect_timeout": 5, "read_timeout": 15}
@@ -30,3 +31,10 @@ def iam() -> "IAMClient":
     """
     config = Config(retries={"mode": "adaptive", "total_max_attempts": 8}, **_TIMEOUTS)  # type: ignore[arg-type]
     return boto3.client("iam", config=config)
+
+
+@cache
+def stepfunctions() -> "SFNClient":
+    """Return the Step Functions client."""
+    config = Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)  # type: ignore[arg-type]
+    return boto3.client("stepfunctions", config=config)

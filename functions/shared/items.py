@@ -18,13 +18,13 @@ def to_wire(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_wire(item: Mapping[str, Any]) -> Item:
-    """Return the item in plain values. DynamoDB's numbers become int: the workflow stores no fractions."""
+    """Return the item in plain values. DynamoDB's numbers become int, or float where they have a fraction."""
     return {name: _plain(_deserializer.deserialize(value)) for name, value in item.items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return int(value)
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     return value

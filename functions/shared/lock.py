@@ -8,6 +8,7 @@ the next one but never block it. ReleaseLock, in the state machine, deletes it b
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from functions.shared import items
@@ -29,7 +30,8 @@ class Holder:
     """Who holds the lock: the execution ARN, and since when and until when, in epoch seconds."""
 
     owner: str
-    acquired_at: int
+    acquired_at: float
+    """To the millisecond: CleanUp compares it with when a run ended."""
     expires_at: int
 
 
@@ -61,8 +63,9 @@ class ExecutionLock:
         -------
         None when the owner has the lock now, else the live holder that has it.
         """
-        now = int(self.clock())
-        lease = {"owner": owner, "acquired_at": now, **self._lease(now)}
+        instant = self.clock()
+        now = int(instant)
+        lease = {"owner": owner, "acquired_at": Decimal(f"{instant:.3f}"), **self._lease(now)}
         try:
             self.dynamodb.put_item(
                 TableName=self.table_name,
@@ -106,6 +109,11 @@ class ExecutionLock:
                 "this scan's lease had expired. Redrive this execution when that one has ended."
             )
 
+    def holder(self) -> Holder | None:
+        """Return who has the lock, live or expired, read consistently; None when nobody has it."""
+        response = self.dynamodb.get_item(TableName=self.table_name, Key=items.to_wire(LOCK_KEY), ConsistentRead=True)
+        return _holder(items.from_wire(response["Item"])) if "Item" in response else None
+
     def release(self, owner: str) -> bool:
         """Delete the lock if the owner has it. Returns False when it was not the owner's (any more)."""
         try:
@@ -128,6 +136,6 @@ class ExecutionLock:
 def _holder(item: Item) -> Holder:
     return Holder(
         owner=str(item.get("owner", "unknown")),
-        acquired_at=int(item.get("acquired_at", 0)),
+        acquired_at=float(item.get("acquired_at", 0)),
         expires_at=int(item.get("expires_at", 0)),
     )

@@ -5,9 +5,11 @@ and ``checkpoint`` never move past a page of which a record is missing.
 
 Three numbers tell where an execution stands, so that no step needs the redrive count of Step Functions, whose refresh
 is undocumented: ``attempt`` is the running or last attempt, ``finished_attempt`` the last one whose result was
-recorded, ``failed_attempt`` the last one that FailScan has ended.
+recorded, ``failed_attempt`` the last one that FailScan has ended. A run that goes on although its attempt is finished
+has been redriven, and is the next attempt.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,10 @@ MANIFEST_SORT_KEY_PREFIX = "scan#"
 """Keeps manifests out of the index query for a scan, whose key is the bare scan_timestamp."""
 
 
+_RESULT_ATTRIBUTES = ("finished_at", "duration_ms", "error_type", "error_message")
+"""What says how the last attempt ended, and must go when another one begins."""
+
+
 class Status(StrEnum):
     """What became of a scan. Only the records of a COMPLETE scan may be trusted to be all users."""
 
@@ -33,6 +39,7 @@ class Status(StrEnum):
     """All pages were listed, but records are missing; a redrive resumes at the first incomplete page."""
     FAILED = "FAILED"
     ABORTED = "ABORTED"
+    """The execution was stopped by hand."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,15 @@ class Manifest:
     execution_arn: str
     attempt: int
     finished_attempt: int
+    finished_by: str
+    """The step that recorded the result: EmitMetrics, or CleanUp in its place."""
     failed_attempt: int
     item: Item
+
+    @property
+    def current_attempt(self) -> int:
+        """The attempt that a step which runs now belongs to."""
+        return max(self.attempt, self.finished_attempt + 1)
 
     @property
     def resume_at(self) -> Cursor:
@@ -75,19 +89,18 @@ class Manifests:
         response = self.dynamodb.get_item(
             TableName=self.table_name, Key=items.to_wire(manifest_key(scan_timestamp)), ConsistentRead=True
         )
-        if "Item" not in response:
-            return None
-        item = items.from_wire(response["Item"])
-        return Manifest(
-            execution_arn=str(item.get("execution_arn", "")),
-            attempt=int(item.get("attempt", 1)),
-            finished_attempt=int(item.get("finished_attempt", 0)),
-            failed_attempt=int(item.get("failed_attempt", 0)),
-            item=item,
-        )
+        return _manifest(items.from_wire(response["Item"])) if "Item" in response else None
 
     def begin(
-        self, *, scan_timestamp: str, execution_arn: str, started_at: str, trigger: str, retention_days: int
+        self,
+        *,
+        scan_timestamp: str,
+        execution_arn: str,
+        attempt: int,
+        started_at: str,
+        attempt_started_at: str,
+        trigger: str,
+        retention_days: int,
     ) -> None:
         """Create the manifest of a new scan, or mark the one of this execution as RUNNING again.
 
@@ -99,11 +112,10 @@ class Manifests:
         self._update(
             scan_timestamp,
             execution_arn,
-            assign={"status": Status.RUNNING},
+            assign={"status": Status.RUNNING, "attempt": attempt, "attempt_started_at": attempt_started_at},
             assign_if_absent={
                 "started_at": started_at,
                 "trigger": trigger,
-                "attempt": 1,
                 "marker": None,
                 "checkpoint": _checkpoint(first_cursor()),
                 "users_scanned": 0,
@@ -111,14 +123,18 @@ class Manifests:
                 "errors": 0,
                 "ttl": expiry(scan_timestamp, retention_days),
             },
-            remove=["finished_at", "duration_ms", "error_type", "error_message"],
+            remove=_RESULT_ATTRIBUTES,
         )
 
-    def save_progress(self, *, scan_timestamp: str, execution_arn: str, cursor: Cursor) -> None:
+    def save_progress(self, *, scan_timestamp: str, execution_arn: str, cursor: Cursor) -> Manifest:
         """Record the totals after a page, and move the checkpoint if nothing is missing up to here.
 
         The checkpoint stays at the last page, too: a scan that is redriven after all pages were listed does the last
         page again, and a marker of None always means the first page.
+
+        Returns
+        -------
+        The manifest as it is now.
 
         Raises
         ------
@@ -128,7 +144,22 @@ class Manifests:
         assign: dict[str, Any] = _totals(cursor)
         if cursor["errors"] == 0 and cursor["marker"] is not None:
             assign |= {"marker": cursor["marker"], "checkpoint": _checkpoint(cursor)}
-        self._update(scan_timestamp, execution_arn, assign=assign)
+        return self._update(scan_timestamp, execution_arn, assign=assign)
+
+    def go_on(self, *, scan_timestamp: str, execution_arn: str, attempt: int, attempt_started_at: str) -> None:
+        """Mark a scan as RUNNING again that was redriven in the middle, past AcquireLock.
+
+        Raises
+        ------
+        ForeignManifest
+            Another execution began this scan_timestamp.
+        """
+        self._update(
+            scan_timestamp,
+            execution_arn,
+            assign={"status": Status.RUNNING, "attempt": attempt, "attempt_started_at": attempt_started_at},
+            remove=_RESULT_ATTRIBUTES,
+        )
 
     def finish(
         self,
@@ -136,6 +167,7 @@ class Manifests:
         scan_timestamp: str,
         execution_arn: str,
         attempt: int,
+        finished_by: str,
         retention_days: int,
         started_at: str,
         result: dict[str, Any],
@@ -144,6 +176,8 @@ class Manifests:
 
         Parameters
         ----------
+        finished_by
+            The step that records it.
         result
             The attributes to set: status, totals, finished_at, duration_ms and, after a failure, the error.
 
@@ -162,7 +196,7 @@ class Manifests:
         self._update(
             scan_timestamp,
             execution_arn,
-            assign={**result, "attempt": attempt, "finished_attempt": attempt},
+            assign={**result, "attempt": attempt, "finished_attempt": attempt, "finished_by": finished_by},
             assign_if_absent={"started_at": started_at, "ttl": expiry(scan_timestamp, retention_days)},
         )
         return True
@@ -202,6 +236,16 @@ class Manifests:
         )
         return None
 
+    def note_end(self, *, scan_timestamp: str, execution_arn: str, attempt: int) -> None:
+        """Note that an attempt has ended as failed although FailScan could not, so that a redrive goes on at once.
+
+        Raises
+        ------
+        ForeignManifest
+            Another execution began this scan_timestamp.
+        """
+        self._update(scan_timestamp, execution_arn, assign={"failed_attempt": attempt})
+
     def _update(
         self,
         scan_timestamp: str,
@@ -209,9 +253,9 @@ class Manifests:
         *,
         assign: dict[str, Any],
         assign_if_absent: dict[str, Any] | None = None,
-        remove: list[str] | None = None,
-    ) -> None:
-        """Create or change the manifest of this execution; refuse to touch that of another."""
+        remove: Sequence[str] = (),
+    ) -> Manifest:
+        """Create or change the manifest of this execution and return it; refuse to touch that of another."""
         absent = assign_if_absent or {}
         names = {"execution_arn": execution_arn, **assign, **absent}
         clauses = [f"#{name} = :{name}" for name in ("execution_arn", *assign)]
@@ -220,22 +264,35 @@ class Manifests:
         if remove:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in remove)
         try:
-            self.dynamodb.update_item(
+            response = self.dynamodb.update_item(
                 TableName=self.table_name,
                 Key=items.to_wire(manifest_key(scan_timestamp)),
+                ReturnValues="ALL_NEW",
                 UpdateExpression=expression,
                 ConditionExpression="attribute_not_exists(user_name) OR #execution_arn = :execution_arn",
                 # Names like status, trigger and ttl are reserved words of DynamoDB: all go by placeholder.
-                ExpressionAttributeNames={f"#{name}": name for name in (*names, *(remove or ()))},
+                ExpressionAttributeNames={f"#{name}": name for name in (*names, *remove)},
                 ExpressionAttributeValues=items.to_wire({f":{name}": value for name, value in names.items()}),
             )
         except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
             raise ForeignManifest(f"scan {scan_timestamp} was begun by another execution in the same second") from error
+        return _manifest(items.from_wire(response["Attributes"]))
 
 
 def manifest_key(scan_timestamp: str) -> dict[str, str]:
     """Return the primary key of the manifest of a scan."""
     return {"user_name": MANIFEST_USER_NAME, "scan_timestamp": MANIFEST_SORT_KEY_PREFIX + scan_timestamp}
+
+
+def _manifest(item: Item) -> Manifest:
+    return Manifest(
+        execution_arn=str(item.get("execution_arn", "")),
+        attempt=int(item.get("attempt", 1)),
+        finished_attempt=int(item.get("finished_attempt", 0)),
+        finished_by=str(item.get("finished_by", "")),
+        failed_attempt=int(item.get("failed_attempt", 0)),
+        item=item,
+    )
 
 
 def _totals(cursor: Cursor) -> dict[str, int]:

@@ -4,6 +4,7 @@ The interpreter enforces the payload limit and keeps an accurate history. What m
 :func:`corrected_moto`, the one place for it.
 """
 
+import contextlib
 import importlib
 import io
 import json
@@ -19,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import boto3
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from functions.shared import clients
@@ -28,6 +30,9 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 TABLE = "iam-user-records"
 INDEX = "scan-timestamp-index"
+
+resume_at: dict[str, tuple[str, Any]] = {}
+"""The state, and its input, at which an execution that is being redriven begins."""
 
 Invoke = Callable[[str, Any, Callable[[Any], Any]], Any]
 """Stands between the interpreter and a handler: gets the step, the event and the handler, returns the result."""
@@ -84,6 +89,7 @@ class Engine:
     state_machine_arn: str
     invoke: Invoke
     invocations: list[str] = field(default_factory=list)
+    _former_events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def start(self, execution_input: Any = None, name: str | None = None) -> str:
         """Start an execution and return its ARN."""
@@ -109,7 +115,7 @@ class Engine:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{arn} still runs after {seconds} s")
             time.sleep(0.01)
-        history = client.get_execution_history(executionArn=arn)["events"]
+        history = self._former_events.get(arn, []) + client.get_execution_history(executionArn=arn)["events"]
         return Execution(
             arn=arn,
             status=described["status"],
@@ -122,6 +128,50 @@ class Engine:
     def run(self, execution_input: Any = None) -> Execution:
         """Start an execution and wait for its end."""
         return self.wait(self.start(execution_input))
+
+    def stop(self, arn: str) -> None:
+        """Stop an execution by hand; the call under way still comes to its end."""
+        self.client("stepfunctions").stop_execution(executionArn=arn)
+
+    def clean_up(self, execution: Execution) -> None:
+        """Tell CleanUp of the end of an execution, as EventBridge does for one that did not succeed.
+
+        A failure of CleanUp itself reaches nobody: on AWS, its event ends in the dead-letter queue.
+        """
+        if execution.status == "SUCCEEDED":
+            return
+        described = self.client("stepfunctions").describe_execution(executionArn=execution.arn)
+        detail = {
+            "executionArn": execution.arn,
+            "status": execution.status,
+            "startDate": int(described["startDate"].timestamp() * 1000),
+            "stopDate": int(described["stopDate"].timestamp() * 1000),
+        }
+        # Not through `invoke`: the rule's function is no part of the state machine.
+        with contextlib.suppress(ClientError):
+            importlib.import_module("functions.clean_up.handler").handler({"detail": detail}, Context())
+
+    def redrive(self, arn: str) -> Execution:
+        """Redrive an execution that failed or was stopped, and wait for its end.
+
+        As on AWS it keeps its ARN, its start and its input, and re-enters the state that it ended in with the input
+        of that state. An interrupted Map is run whole again, where AWS would run its unfinished iterations only.
+        """
+        from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+        former = self.wait(arn)
+        machine = definition.load()["States"]
+        entered = [event["stateEnteredEventDetails"] for event in former.history if "stateEnteredEventDetails" in event]
+        last = [details for details in entered if details["name"] in machine][-1]
+        self._former_events[arn] = former.history
+        execution: Any = stepfunctions_parser_backends[ACCOUNT][REGION].describe_execution(arn)
+        execution.exec_worker = execution.error = execution.cause = execution.stop_date = None
+        resume_at[arn] = (last["name"], json.loads(last["input"]))
+        try:
+            execution.start()
+            return self.wait(arn)
+        finally:
+            del resume_at[arn]
 
     def create_users(self, users: Mapping[str, str] | list[str]) -> None:
         """Create IAM users: names, or names with their paths."""
@@ -198,12 +248,12 @@ def engine(
 @contextmanager
 def fresh_clients() -> Iterator[None]:
     """Forget the clients that the functions keep for the life of a process, before and after."""
-    for client in (clients.dynamodb, clients.iam):
+    for client in (clients.dynamodb, clients.iam, clients.stepfunctions):
         client.cache_clear()
     try:
         yield
     finally:
-        for client in (clients.dynamodb, clients.iam):
+        for client in (clients.dynamodb, clients.iam, clients.stepfunctions):
             client.cache_clear()
 
 
@@ -297,16 +347,37 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     - IAM: ListUsers ignores Marker and MaxItems.
     - Step Functions: ``$$.Execution.StartTime`` is a datetime, which no task can be given; AWS has ISO 8601 text.
     - Step Functions: the waits of Retry pass in real time; here they take none.
+    - Step Functions: an execution that is stopped inside a Map ends as FAILED; AWS has it ABORTED.
+    - Step Functions: there is no redrive; a worker can be told where to begin, for :meth:`Engine.redrive`.
+
+    A DeleteItem goes through ``invoke``, too, under the name ``release_lock``.
     """
     from moto.awslambda_simple.models import LambdaSimpleBackend
+    from moto.dynamodb.exceptions import DynamodbException
+    from moto.dynamodb.responses import DynamoHandler
     from moto.iam.responses import IamResponse
     from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+    from moto.stepfunctions.parser.asl.eval.environment import Environment
+    from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
     from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
     environment_of = ExecutionWorker._get_evaluation_environment
+    entrypoint_of = ExecutionWorker._get_evaluation_entrypoint
+    delete_item = DynamoHandler.delete_item
+    set_error = Environment.set_error
+
+    def entrypoint(self: Any) -> Any:
+        program: Any = entrypoint_of(self)
+        arn = self._evaluation_details.execution_details.arn
+        if arn in resume_at:
+            program.start_at.start_at_name = resume_at[arn][0]
+        return program
 
     def with_iso_start_time(self: Any) -> Any:
         environment = environment_of(self)
+        arn = self._evaluation_details.execution_details.arn
+        if arn in resume_at:
+            environment.states.reset(resume_at[arn][1])
         execution = environment.states.context_object.context_object_data["Execution"]
         started: Any = execution["StartTime"]
         execution["StartTime"] = started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -316,6 +387,16 @@ def corrected_moto(running: Engine) -> Iterator[None]:
         self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: dict[str, str]
     ) -> bytes:
         return _answer(running, function_name.rsplit(":", 1)[-1], body, response_headers)
+
+    def keep_stopped(self: Any, error: Any) -> None:
+        if not isinstance(self.program_state(), ProgramStopped):
+            set_error(self, error)
+
+    def release(self: Any) -> Any:
+        try:
+            return running.invoke("release_lock", self.body, lambda _event: delete_item(self))
+        except FunctionError as error:
+            raise DynamodbException(error.error_type, str(error)) from error
 
     def list_users(self: Any) -> Any:
         from moto.core.responses import ActionResult
@@ -329,6 +410,9 @@ def corrected_moto(running: Engine) -> Iterator[None]:
 
     with (
         mock.patch.object(ExecutionWorker, "_get_evaluation_environment", with_iso_start_time),
+        mock.patch.object(ExecutionWorker, "_get_evaluation_entrypoint", entrypoint),
+        mock.patch.object(Environment, "set_error", keep_stopped),
+        mock.patch.object(DynamoHandler, "delete_item", release),
         mock.patch.object(LambdaSimpleBackend, "invoke", invoke),
         mock.patch.object(IamResponse, "list_users", list_users),
         mock.patch.object(retrier_decl, "time", mock.Mock(sleep=lambda seconds: None)),

@@ -124,7 +124,13 @@ def test_the_manifest_of_another_execution_is_left_alone(
     manifests: Manifests, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifests.begin(
-        scan_timestamp=TIMESTAMP, execution_arn="another", started_at=STARTED, trigger="manual", retention_days=90
+        scan_timestamp=TIMESTAMP,
+        execution_arn="another",
+        attempt=1,
+        started_at=STARTED,
+        attempt_started_at=STARTED,
+        trigger="manual",
+        retention_days=90,
     )
 
     emit(manifests, {"error": DENIED})

@@ -15,7 +15,13 @@ OTHER = ME.replace(":me", ":other")
 
 def begin(manifests: Manifests, execution_arn: str = ME) -> None:
     manifests.begin(
-        scan_timestamp=SCAN, execution_arn=execution_arn, started_at=STARTED, trigger="schedule", retention_days=90
+        scan_timestamp=SCAN,
+        execution_arn=execution_arn,
+        attempt=1,
+        started_at=STARTED,
+        attempt_started_at=STARTED,
+        trigger="schedule",
+        retention_days=90,
     )
 
 
@@ -36,6 +42,7 @@ def finish(manifests: Manifests, attempt: int = 1, status: str = "COMPLETE") -> 
         scan_timestamp=SCAN,
         execution_arn=ME,
         attempt=attempt,
+        finished_by="EmitMetrics",
         retention_days=90,
         started_at=STARTED,
         result={"status": status, "users_scanned": 3, "records_written": 3, "errors": 0, "duration_ms": 10},

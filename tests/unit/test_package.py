@@ -58,7 +58,7 @@ def test_every_handler_runs_with_nothing_but_the_package_and_boto3(built: Path, 
                     return importlib.machinery.PathFinder.find_spec(name, path or site)
 
         sys.meta_path.append(RuntimeLibraries())
-        for step in {list(STEPS)!r}:
+        for step in {[*STEPS, "clean_up"]!r}:
             assert callable(importlib.import_module(f"functions.{{step}}.handler").handler)
         import aws_lambda_powertools
         assert aws_lambda_powertools.__file__.startswith({str(tmp_path)!r})

@@ -1,0 +1,49 @@
+"""The five metrics of an attempt, and the log line that goes with them.
+
+EmitMetrics emits them at the end of every attempt; CleanUp does for an attempt that never got there.
+"""
+
+from typing import Any
+
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+
+from functions.shared.manifest import Status
+from functions.shared.model import Outcome
+from functions.shared.step import logger
+
+NAMESPACE = "IAMUserMonitor"
+
+
+def emit(outcome: Outcome, *, execution_arn: str, scan_timestamp: str) -> None:
+    """Print the metrics as one line of CloudWatch's embedded metric format, without dimensions."""
+    metrics = Metrics(namespace=NAMESPACE)
+    metrics.add_metric("UsersScanned", MetricUnit.Count, outcome["users_scanned"])
+    metrics.add_metric("RecordsWritten", MetricUnit.Count, outcome["records_written"])
+    metrics.add_metric("Errors", MetricUnit.Count, outcome["errors"])
+    metrics.add_metric("Duration", MetricUnit.Milliseconds, outcome["duration_ms"])
+    metrics.add_metric("Success", MetricUnit.NoUnit, int(outcome["status"] == Status.COMPLETE))
+    metrics.add_metadata("execution_arn", execution_arn)
+    metrics.add_metadata("scan_timestamp", scan_timestamp)
+    metrics.flush_metrics()
+
+
+def log_end(outcome: Outcome, error: tuple[str, str] | None) -> None:
+    """Write the log line that says how the attempt ended.
+
+    Parameters
+    ----------
+    error
+        Name and message of the error that ended it, None where it came to its end.
+    """
+    facts: dict[str, Any] = {
+        "total_users": outcome["users_scanned"],
+        "records_written": outcome["records_written"],
+        "errors": outcome["errors"],
+        "duration_seconds": outcome["duration_ms"] / 1000,
+    }
+    if error is not None:
+        logger.error("Scan failed", error_type=error[0], error_message=error[1], **facts)
+    elif outcome["status"] == Status.INCOMPLETE:
+        logger.warning("Scan completed with errors", **facts)
+    else:
+        logger.info("Scan completed successfully", **facts)
