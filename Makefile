@@ -20,7 +20,7 @@ export PYTHONUNBUFFERED := 1
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: $(INSTALLED) ## Install the development environment into build/venv
@@ -65,6 +65,10 @@ test-terraform: ## Run the checks and tests of the Terraform configuration
 test-e2e: ## Run the end-to-end tests on the local AWS
 test-unit test-statemachine test-emulator test-terraform test-e2e: test-%:
 	@$(MAKE) pytest TESTS=tests/$(subst test-,,$@)
+
+.PHONY: test-faults
+test-faults: ## Run the fault matrix, every state and every fault, and print it as a table
+	@$(MAKE) pytest TESTS=tests/statemachine/test_fault_matrix.py
 
 .PHONY: pytest
 pytest: $(INSTALLED) $(PACKAGE)

@@ -20,3 +20,46 @@ resource "aws_cloudwatch_event_target" "schedule" {
 
   depends_on = [aws_iam_role_policy.schedule]
 }
+
+# No Catch runs when an execution is stopped or reaches its time-out: CleanUp hears of it here. The event is best effort;
+# the lease of the lock is the last resort.
+resource "aws_cloudwatch_event_rule" "clean_up" {
+  name        = local.clean_up_name
+  description = "Tells CleanUp of scans that failed, were stopped or timed out"
+
+  event_pattern = jsonencode({
+    source        = ["aws.states"]
+    "detail-type" = ["Step Functions Execution Status Change"]
+    detail = {
+      stateMachineArn = [local.state_machine_arn]
+      status          = ["ABORTED", "FAILED", "TIMED_OUT"]
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "clean_up" {
+  rule      = aws_cloudwatch_event_rule.clean_up.name
+  target_id = "clean-up"
+  arn       = aws_lambda_function.step["clean_up"].arn
+
+  # After the longest lease there is no lock left to free, and the next scan has told its own story.
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 20
+  }
+
+  dead_letter_config {
+    arn = aws_sqs_queue.clean_up_dead_letters.arn
+  }
+
+  depends_on = [aws_lambda_permission.clean_up]
+}
+
+resource "aws_lambda_permission" "clean_up" {
+  statement_id   = "EventBridge"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.step["clean_up"].function_name
+  principal      = "events.amazonaws.com"
+  source_arn     = aws_cloudwatch_event_rule.clean_up.arn
+  source_account = local.account_id
+}

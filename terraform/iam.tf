@@ -45,6 +45,27 @@ data "aws_iam_policy_document" "step" {
     }
   }
 
+  dynamic "statement" {
+    for_each = length(each.value.execution_actions) > 0 ? [each.value.execution_actions] : []
+
+    content {
+      sid       = "Executions"
+      actions   = statement.value
+      resources = [local.execution_arns]
+    }
+  }
+
+  # Lambda sends what CleanUp could not deal with there, on behalf of the function.
+  dynamic "statement" {
+    for_each = each.key == "clean_up" ? ["sqs:SendMessage"] : []
+
+    content {
+      sid       = "DeadLetters"
+      actions   = [statement.value]
+      resources = [local.clean_up_dead_letters_arn]
+    }
+  }
+
   statement {
     sid       = "Logs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -105,7 +126,7 @@ data "aws_iam_policy_document" "state_machine" {
   statement {
     sid       = "InvokeSteps"
     actions   = ["lambda:InvokeFunction"]
-    resources = values(local.function_arns)
+    resources = values(local.workflow_function_arns)
   }
 
   statement {

@@ -30,6 +30,15 @@ resource "aws_lambda_function" "step" {
     mode = "Active"
   }
 
+  # Only CleanUp is invoked asynchronously. The steps of the workflow answer to the state machine.
+  dynamic "dead_letter_config" {
+    for_each = each.key == "clean_up" ? [local.clean_up_dead_letters_arn] : []
+
+    content {
+      target_arn = dead_letter_config.value
+    }
+  }
+
   # A function must not run before it may do its work.
   depends_on = [aws_iam_role_policy.step]
 

@@ -55,3 +55,8 @@ output "account_id" {
   description = "Account of the deployment, whose users are recorded."
   value       = local.account_id
 }
+
+output "clean_up_dead_letter_queue_url" {
+  description = "URL of the queue with events that CleanUp could not deal with."
+  value       = aws_sqs_queue.clean_up_dead_letters.url
+}

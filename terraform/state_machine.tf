@@ -3,7 +3,7 @@ locals {
   # Functions wants numbers there, so these lose their quotes again; a table named "2024" keeps them.
   state_machine_definition = replace(
     templatefile("${path.module}/../statemachine/iam_user_monitor.asl.json", merge(
-      { for step, arn in local.function_arns : "${step}_function_arn" => arn },
+      { for step, arn in local.workflow_function_arns : "${step}_function_arn" => arn },
       {
         table_name           = var.dynamodb_table_name
         map_concurrency      = var.map_concurrency

@@ -1,5 +1,5 @@
 terraform {
-  # 1.9: the lowest version whose `terraform test` understands the suites in tests/.
+  # Nothing here is newer than this; tested with 1.11.
   required_version = ">= 1.9"
 
   required_providers {

@@ -10,6 +10,8 @@ SOURCE = Path(__file__).parents[2] / "statemachine" / "iam_user_monitor.asl.json
 
 STEPS = ("acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan")
 
+# The placeholders of these fields stand for numbers; in quotes, the file is valid JSON before it is rendered.
+_QUOTED_NUMBER = re.compile(r'("(?:TimeoutSeconds|MaxConcurrency)"): *"([0-9]+)"')
 _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
 
 
@@ -33,7 +35,7 @@ def render(values: Mapping[str, str | int]) -> dict[str, Any]:
         A placeholder has no value.
     """
     text = _PLACEHOLDER.sub(lambda match: str(values[match[1]]), SOURCE.read_text())
-    definition: dict[str, Any] = json.loads(re.sub(r'"([0-9]+)"', r"\1", text))
+    definition: dict[str, Any] = json.loads(_QUOTED_NUMBER.sub(r"\1: \2", text))
     return definition
 
 

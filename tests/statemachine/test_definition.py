@@ -3,7 +3,6 @@
 import importlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -151,20 +150,14 @@ def test_placeholders_are_one_arn_a_function_the_table_and_the_numbers() -> None
     assert definition.placeholders() == arns | numbers | {"table_name"}
 
 
-def test_no_text_of_the_definition_is_a_number() -> None:
-    """Rendering turns every text of digits into a number, which must hit nothing but the placeholders."""
+def test_placeholders_of_numbers_become_numbers_and_no_other_text_does() -> None:
+    values = dict.fromkeys(definition.placeholders(), "1") | {"table_name": "2024"}
 
-    def texts(value: Any) -> Iterator[str]:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict):
-            for inner in value.values():
-                yield from texts(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                yield from texts(inner)
+    rendered = dict(definition.states(definition.render(values)))
 
-    assert not [text for text in texts(DEFINITION) if text.isdigit()]
+    assert rendered["WriteRecords"]["MaxConcurrency"] == 1
+    assert {state["TimeoutSeconds"] for name, state in rendered.items() if name in LAMBDA_TASKS} == {1}
+    assert rendered["ReleaseLock"]["Parameters"]["TableName"] == "2024"
 
 
 def test_the_definition_uses_json_path_only() -> None:
