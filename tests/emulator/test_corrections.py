@@ -608,3 +608,23 @@ class TestRoles:
 def test_every_correction_has_a_test_of_its_defect() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in CORRECTIONS if f'defect("{name}"' not in source] == []
+
+
+class TestTracing:
+    @staticmethod
+    def described(account: Account, *, update: bool) -> Any:
+        """Create or update a machine with tracing on, and return what is said of its tracing."""
+        definition = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
+        on = {"tracingConfiguration": {"enabled": True}}
+        machine = {"name": account.name("machine"), "definition": definition, "roleArn": account.admin}
+        arn = account.states.create_state_machine(**machine, **({} if update else on))["stateMachineArn"]
+        if update:
+            account.states.update_state_machine(stateMachineArn=arn, **on)
+        return account.states.describe_state_machine(stateMachineArn=arn).get("tracingConfiguration")
+
+    @pytest.mark.parametrize("update", [False, True])
+    def test_a_machine_remembers_that_it_is_traced(self, aws: Account, update: bool) -> None:
+        assert self.described(aws, update=update) == {"enabled": True}
+
+    def test_defect(self, bare: Account) -> None:
+        defect("states_tracing", self.described(bare, update=False) != {"enabled": True})

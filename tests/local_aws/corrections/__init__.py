@@ -27,6 +27,7 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "states_end": stepfunctions.end,
     "states_payload_limit": stepfunctions.payload_limit,
     "states_retry_delay": stepfunctions.retry_delay,
+    "states_tracing": stepfunctions.tracing,
     "state_machine_role": roles.state_machine_role,
     "rule_target_role": roles.rule_target_role,
 }

@@ -221,3 +221,27 @@ def retry_delay() -> None:
         return find_matching_retrier
 
     wrap(service("stepfunctions"), "_find_matching_retrier", with_delay)
+
+
+def tracing() -> None:
+    """Return a state machine's tracing configuration as it was given.
+
+    AWS: CreateStateMachine and UpdateStateMachine take tracingConfiguration, and DescribeStateMachine returns it (API
+    reference). Terraform compares the two, and plans a change for ever where it is not returned.
+
+    MiniStack drops it. To go when DescribeStateMachine returns it.
+    """
+    states = service("stepfunctions")
+
+    def keep(change: Any) -> Any:
+        def change_and_keep(data: dict[str, Any]) -> Any:
+            response = change(data)
+            arn = json.loads(response[2]).get("stateMachineArn") or data.get("stateMachineArn")
+            if response[0] == 200 and "tracingConfiguration" in data:
+                states._state_machines[arn]["tracingConfiguration"] = data["tracingConfiguration"]
+            return response
+
+        return change_and_keep
+
+    wrap(states, "_create_state_machine", keep)
+    wrap(states, "_update_state_machine", keep)

@@ -1,0 +1,1 @@
+"""The real configuration, package and state machine on the local AWS, and the commands of the README."""

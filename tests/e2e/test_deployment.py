@@ -1,0 +1,138 @@
+"""The deployed workflow, from the outside. The tests run in this order: the last ones change the deployment."""
+
+import json
+import time
+from collections import Counter
+
+from tests.e2e.conftest import USERS, Deployment
+from tests.local_aws import scan
+from tests.local_aws.report import path_of
+
+RETENTION_DAYS = 90
+# The emulator looks at its schedules every 10 seconds, and a new rule waits for its first minute.
+SCHEDULE_SECONDS = 100
+
+
+def test_a_plan_after_the_apply_shows_no_changes(deployment: Deployment) -> None:
+    assert deployment.terraform.plan_has_changes() is False
+
+
+def test_a_scan_of_several_pages_records_every_user(deployment: Deployment) -> None:
+    execution = deployment.finish(deployment.start())
+
+    facts = scan.collect(deployment.aws.client, deployment.outputs, execution)
+    users = deployment.users()
+    assert len(users) == USERS
+    assert [check for check in scan.verify(execution, facts, users, RETENTION_DAYS) if not check.passed] == []
+    assert path_of(execution.visits) == (
+        "AcquireLock → LockAcquired? → 3 × (ListUsers → WriteRecords → SaveProgress → MorePages?) "
+        "→ EmitMetrics → ReleaseLock → ScanOutcome? → ScanSucceeded"
+    )
+    assert execution.output["outcome"]["users_scanned"] == USERS
+    assert "users" not in json.dumps(execution.output["cursor"]).replace("users_scanned", "")
+
+
+def test_some_users_have_a_password_that_was_used_and_some_have_not(deployment: Deployment) -> None:
+    """Otherwise nothing shows that the attribute is absent where IAM gives none."""
+    have = Counter("PasswordLastUsed" in user for user in deployment.users())
+
+    assert have[True] > 100
+    assert have[False] > 100
+
+
+def test_of_two_scans_at_once_one_is_skipped(deployment: Deployment) -> None:
+    executions = [deployment.finish(arn) for arn in [deployment.start(), deployment.start()]]
+
+    assert [execution.status for execution in executions] == ["SUCCEEDED", "SUCCEEDED"]
+    ends = sorted(execution.visits[-1].state for execution in executions)
+    assert ends == ["ScanSkipped", "ScanSucceeded"]
+    lines = _log_lines(deployment, "acquire_lock")
+    assert [line for line in lines if line["message"] == "Failed to acquire execution lock"]
+
+
+def test_the_completion_line_is_in_the_log_with_its_execution(deployment: Deployment) -> None:
+    execution = deployment.finish(deployment.start())
+
+    lines = [line for line in _log_lines(deployment, "emit_metrics") if line.get("execution_arn") == execution.arn]
+    (done,) = [line for line in lines if line.get("message") == "Scan completed successfully"]
+    assert done["total_users"] == USERS
+    assert done["level"] == "INFO"
+
+
+def test_no_log_holds_a_user(deployment: Deployment) -> None:
+    """Logs hold counts and identifiers."""
+    name = deployment.users()[0]["UserName"]
+
+    for step in deployment.outputs["lambda_function_names"]:
+        for line in _log_lines(deployment, step):
+            assert name not in json.dumps(line)
+
+
+def test_a_missing_permission_fails_the_scan_by_its_name_and_frees_the_lock(deployment: Deployment) -> None:
+    iam = deployment.aws.client("iam")
+    role = deployment.outputs["lambda_function_names"]["list_users"]
+    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+    statements = [one for one in document["Statement"] if "iam:ListUsers" not in one["Action"]]
+    assert len(statements) < len(document["Statement"])
+    iam.put_role_policy(
+        RoleName=role, PolicyName=policy, PolicyDocument=json.dumps({**document, "Statement": statements})
+    )
+    try:
+        execution = deployment.finish(deployment.start())
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+    assert execution.status == "FAILED"
+    assert "AccessDenied" in execution.cause
+    assert "ListUsers" in execution.cause
+    facts = scan.collect(deployment.aws.client, deployment.outputs, execution)
+    assert facts.lock is None
+    assert facts.manifest["status"] == "FAILED"
+    assert facts.records == []
+
+
+def test_the_schedule_starts_a_scan_by_itself(deployment: Deployment) -> None:
+    deployment.terraform.apply({"monitoring_period": "rate(1 minute)"})
+
+    manifest = _wait_for_scheduled_scan(deployment)
+
+    assert manifest["status"]["S"] == "COMPLETE"
+    assert manifest["users_scanned"]["N"] == str(USERS)
+
+
+def test_destroying_leaves_nothing(deployment: Deployment) -> None:
+    deployment.terraform.destroy()
+
+    assert deployment.terraform.resources() == []
+    assert deployment.aws.client("dynamodb").list_tables()["TableNames"] == []
+    assert deployment.aws.client("lambda").list_functions()["Functions"] == []
+    assert deployment.aws.client("stepfunctions").list_state_machines()["stateMachines"] == []
+    assert deployment.aws.client("events").list_rules()["Rules"] == []
+    assert deployment.aws.client("logs").describe_log_groups()["logGroups"] == []
+
+
+def _wait_for_scheduled_scan(deployment: Deployment) -> dict[str, dict[str, str]]:
+    deadline = time.monotonic() + SCHEDULE_SECONDS
+    while time.monotonic() < deadline:
+        manifests = deployment.aws.client("dynamodb").query(
+            TableName=deployment.outputs["dynamodb_table_name"],
+            KeyConditionExpression="user_name = :key AND begins_with(scan_timestamp, :prefix)",
+            ExpressionAttributeValues={":key": {"S": "__scan__"}, ":prefix": {"S": "scan#"}},
+            ScanIndexForward=False,
+        )["Items"]
+        for manifest in manifests:
+            if manifest["trigger"]["S"] == "schedule" and manifest["status"]["S"] != "RUNNING":
+                return dict(manifest)
+        time.sleep(1)
+    raise AssertionError(f"no scheduled scan within {SCHEDULE_SECONDS} seconds")
+
+
+def _log_lines(deployment: Deployment, step: str) -> list[dict[str, object]]:
+    pages = (
+        deployment.aws.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(logGroupName=deployment.outputs["log_group_names"][step])
+    )
+    messages = [event["message"] for page in pages for event in page["events"]]
+    return [json.loads(message) for message in messages if message.startswith("{")]
