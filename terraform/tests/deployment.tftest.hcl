@@ -1,0 +1,169 @@
+# What is deployed: the rendered definition, the names that belong together, the outputs.
+
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_service" {
+    defaults = { region = "eu-west-1" }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/mock" }
+  }
+  mock_resource "aws_lambda_function" {
+    defaults = { arn = "arn:aws:lambda:eu-west-1:123456789012:function:mock" }
+  }
+  mock_resource "aws_cloudwatch_event_rule" {
+    defaults = { arn = "arn:aws:events:eu-west-1:123456789012:rule/mock" }
+  }
+  mock_resource "aws_sqs_queue" {
+    defaults = { arn = "arn:aws:sqs:eu-west-1:123456789012:mock" }
+  }
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:mock" }
+  }
+  mock_resource "aws_sfn_state_machine" {
+    defaults = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:mock" }
+  }
+  mock_resource "aws_dynamodb_table" {
+    defaults = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/mock" }
+  }
+}
+
+variables {
+  lambda_package_path = "versions.tf"
+}
+
+run "renders_the_definition" {
+  variables {
+    name_prefix          = "audit"
+    dynamodb_table_name  = "2024"
+    map_concurrency      = 7
+    lambda_timeout       = 120
+    scan_timeout_seconds = 3600
+  }
+
+  assert {
+    condition     = !strcontains(aws_sfn_state_machine.scan.definition, "$${")
+    error_message = "A placeholder survives in the definition."
+  }
+
+  assert {
+    condition     = can(jsondecode(aws_sfn_state_machine.scan.definition))
+    error_message = "The definition is not valid JSON."
+  }
+
+  assert {
+    condition     = jsonencode(jsondecode(aws_sfn_state_machine.scan.definition).TimeoutSeconds) == "3600"
+    error_message = "The machine's TimeoutSeconds must be the number scan_timeout_seconds."
+  }
+
+  assert {
+    condition     = jsonencode(jsondecode(aws_sfn_state_machine.scan.definition).States.WriteRecords.MaxConcurrency) == "7"
+    error_message = "MaxConcurrency must be the number map_concurrency."
+  }
+
+  assert {
+    condition     = jsonencode(jsondecode(aws_sfn_state_machine.scan.definition).States.ListUsers.TimeoutSeconds) == "130"
+    error_message = "A task's TimeoutSeconds must be a number a little above the function's own timeout."
+  }
+
+  assert {
+    condition     = jsonencode(jsondecode(aws_sfn_state_machine.scan.definition).States.ReleaseLock.Parameters.TableName) == "\"2024\""
+    error_message = "A table name of digits must stay a text."
+  }
+
+  assert {
+    condition     = length(regexall("\"(TimeoutSeconds|MaxConcurrency)\": *\"", aws_sfn_state_machine.scan.definition)) == 0
+    error_message = "A number is left in quotes."
+  }
+
+  assert {
+    condition = alltrue([
+      for step, name in output.lambda_function_names :
+      strcontains(aws_sfn_state_machine.scan.definition, "\"arn:aws:lambda:eu-west-1:123456789012:function:${name}\"") == (step != "clean_up")
+    ])
+    error_message = "The state machine must call every function but CleanUp, which hears EventBridge."
+  }
+}
+
+run "names_belong_together" {
+  assert {
+    condition = alltrue([
+      for step, function in aws_lambda_function.step :
+      function.handler == "functions.${step}.handler.handler" && fileexists("${path.module}/../functions/${step}/handler.py")
+    ])
+    error_message = "A step has no folder in functions/."
+  }
+
+  assert {
+    condition     = toset(keys(aws_lambda_function.step)) == toset([for file in fileset("${path.module}/../functions", "*/handler.py") : dirname(file)])
+    error_message = "Not every folder with a handler in functions/ is deployed."
+  }
+
+  assert {
+    condition     = alltrue([for step, function in aws_lambda_function.step : function.logging_config[0].log_group == aws_cloudwatch_log_group.step[step].name])
+    error_message = "A function does not log into the log group that is made for it."
+  }
+
+  assert {
+    condition     = alltrue([for step, function in aws_lambda_function.step : !contains(keys(function.environment[0].variables), "POWERTOOLS_SERVICE_NAME")])
+    error_message = "POWERTOOLS_SERVICE_NAME would put a dimension on every metric."
+  }
+
+  assert {
+    condition     = jsondecode(aws_cloudwatch_event_target.schedule.input).trigger == "schedule"
+    error_message = "Scheduled scans must say that they are."
+  }
+}
+
+run "outputs_what_a_user_needs_next" {
+  assert {
+    condition     = output.state_machine_arn == "arn:aws:states:eu-west-1:123456789012:stateMachine:mock" && output.state_machine_name == "iam-user-monitor"
+    error_message = "Wrong state machine."
+  }
+
+  assert {
+    condition     = output.dynamodb_table_name == "iam-user-records" && output.dynamodb_table_arn == "arn:aws:dynamodb:eu-west-1:123456789012:table/mock"
+    error_message = "Wrong table."
+  }
+
+  assert {
+    condition     = output.scan_index_name == one(aws_dynamodb_table.records.global_secondary_index).name
+    error_message = "Wrong index."
+  }
+
+  assert {
+    condition = output.lambda_function_names == {
+      acquire_lock  = "iam-user-monitor-acquire-lock"
+      list_users    = "iam-user-monitor-list-users"
+      write_batch   = "iam-user-monitor-write-batch"
+      save_progress = "iam-user-monitor-save-progress"
+      emit_metrics  = "iam-user-monitor-emit-metrics"
+      fail_scan     = "iam-user-monitor-fail-scan"
+      clean_up      = "iam-user-monitor-clean-up"
+    }
+    error_message = "Wrong functions."
+  }
+
+  assert {
+    condition     = output.event_rule_name == "iam-user-monitor-schedule" && output.metric_namespace == "IAMUserMonitor"
+    error_message = "Wrong rule or namespace."
+  }
+
+  assert {
+    condition     = output.log_group_names["write_batch"] == "/aws/lambda/iam-user-monitor-write-batch" && output.log_group_names["state_machine"] == "/aws/vendedlogs/states/iam-user-monitor" && length(output.log_group_names) == 8
+    error_message = "Wrong log groups."
+  }
+
+  assert {
+    condition     = output.aws_region == "eu-west-1" && output.account_id == "123456789012"
+    error_message = "Wrong region or account."
+  }
+}

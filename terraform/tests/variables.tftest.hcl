@@ -1,0 +1,338 @@
+# Every variable refuses bad values, naming the value and what is allowed, and takes good ones up to its bounds.
+
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_service" {
+    defaults = { region = "eu-west-1" }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+}
+
+variables {
+  # Any file will do as the package here.
+  lambda_package_path = "versions.tf"
+}
+
+run "takes_the_lowest_values" {
+  command = plan
+
+  variables {
+    monitoring_period        = "rate(1 minute)"
+    name_prefix              = "x"
+    dynamodb_table_name      = "abc"
+    retention_days           = 1
+    lambda_timeout           = 1
+    lambda_memory            = 128
+    lambda_architecture      = "x86_64"
+    log_level                = "DEBUG"
+    log_retention_days       = 1
+    permissions_boundary_arn = "arn:aws:iam::aws:policy/PowerUserAccess"
+    page_size                = 1
+    batch_size               = 1
+    map_concurrency          = 1
+    lock_lease_seconds       = 60
+    scan_timeout_seconds     = 60
+    schedule_enabled         = false
+    tags                     = { Team = "security" }
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.schedule.state == "DISABLED"
+    error_message = "schedule_enabled = false must pause the schedule."
+  }
+}
+
+run "takes_the_highest_values" {
+  command = plan
+
+  variables {
+    monitoring_period        = "rate(30 days)"
+    name_prefix              = "iam-user-monitor-of-the-whole-company-42"
+    dynamodb_table_name      = join("", [for _ in range(51) : "Aa0._"])
+    retention_days           = 3650
+    lambda_timeout           = 900
+    lambda_memory            = 10240
+    lambda_architecture      = "arm64"
+    log_level                = "CRITICAL"
+    log_retention_days       = 3653
+    permissions_boundary_arn = "arn:aws-us-gov:iam::123456789012:policy/path/boundary"
+    page_size                = 1000
+    batch_size               = 500
+    map_concurrency          = 40
+    lock_lease_seconds       = 3600
+    scan_timeout_seconds     = 86400
+  }
+
+  assert {
+    condition     = length(var.dynamodb_table_name) == 255 && length(var.name_prefix) == 40
+    error_message = "This test must use the greatest lengths."
+  }
+
+  assert {
+    condition     = alltrue([for name in concat(values(local.function_names), [local.schedule_name, aws_iam_role.state_machine.name]) : length(name) <= 64])
+    error_message = "With the longest name_prefix, a name exceeds what AWS takes."
+  }
+}
+
+run "takes_the_other_log_levels_and_plural_minutes" {
+  command = plan
+
+  variables {
+    log_level         = "WARNING"
+    monitoring_period = "rate(2 minutes)"
+  }
+}
+
+run "takes_a_rate_of_a_day" {
+  command = plan
+
+  variables {
+    log_level         = "ERROR"
+    monitoring_period = "rate(1 day)"
+  }
+}
+
+run "takes_a_cron_expression_with_a_day_of_the_month" {
+  command = plan
+
+  variables {
+    monitoring_period = "cron(0/15 6-18 L JAN-DEC ? 2026-2030)"
+  }
+}
+
+run "takes_a_cron_expression_with_a_day_of_the_week" {
+  command = plan
+
+  variables {
+    monitoring_period = "cron(0 6 ? * MON-FRI *)"
+  }
+}
+
+run "takes_a_cron_expression_with_the_third_friday" {
+  command = plan
+
+  variables {
+    monitoring_period = "cron(0 6 ? * 6#3 *)"
+  }
+}
+
+run "refuses_values_below_the_bounds" {
+  command = plan
+
+  variables {
+    monitoring_period        = "rate(0 hours)"
+    name_prefix              = ""
+    dynamodb_table_name      = "ab"
+    retention_days           = 0
+    lambda_timeout           = 0
+    lambda_memory            = 64
+    lambda_architecture      = ""
+    log_level                = ""
+    log_retention_days       = 0
+    permissions_boundary_arn = ""
+    page_size                = 0
+    batch_size               = 0
+    map_concurrency          = 0
+    lock_lease_seconds       = 59
+    scan_timeout_seconds     = 59
+    tags                     = { "" = "no key" }
+  }
+
+  expect_failures = [
+    var.monitoring_period,
+    var.name_prefix,
+    var.dynamodb_table_name,
+    var.retention_days,
+    var.lambda_timeout,
+    var.lambda_memory,
+    var.lambda_architecture,
+    var.log_level,
+    var.log_retention_days,
+    var.permissions_boundary_arn,
+    var.page_size,
+    var.batch_size,
+    var.map_concurrency,
+    var.lock_lease_seconds,
+    var.scan_timeout_seconds,
+    var.tags,
+  ]
+}
+
+run "refuses_values_above_the_bounds" {
+  command = plan
+
+  variables {
+    monitoring_period        = "rate(1 hours)"
+    name_prefix              = "iam-user-monitor-of-the-whole-company-421"
+    dynamodb_table_name      = join("", [for _ in range(64) : "Aa-_"])
+    retention_days           = 3651
+    lambda_timeout           = 901
+    lambda_memory            = 10304
+    lambda_architecture      = "ARM64"
+    log_level                = "info"
+    log_retention_days       = 3654
+    permissions_boundary_arn = "arn:aws:iam::123456789012:role/boundary"
+    page_size                = 1001
+    batch_size               = 501
+    map_concurrency          = 41
+    lock_lease_seconds       = 3601
+    scan_timeout_seconds     = 86401
+    tags                     = { "AWS:reserved" = "prefix" }
+  }
+
+  expect_failures = [
+    var.monitoring_period,
+    var.name_prefix,
+    var.dynamodb_table_name,
+    var.retention_days,
+    var.lambda_timeout,
+    var.lambda_memory,
+    var.lambda_architecture,
+    var.log_level,
+    var.log_retention_days,
+    var.permissions_boundary_arn,
+    var.page_size,
+    var.batch_size,
+    var.map_concurrency,
+    var.lock_lease_seconds,
+    var.scan_timeout_seconds,
+    var.tags,
+  ]
+}
+
+run "refuses_values_between_the_allowed_ones" {
+  command = plan
+
+  variables {
+    monitoring_period    = "rate(2 hour)"
+    name_prefix          = "under_score"
+    dynamodb_table_name  = "no spaces"
+    retention_days       = 1.5
+    lambda_timeout       = 1.5
+    lambda_memory        = 200
+    log_level            = "TRACE"
+    log_retention_days   = 2
+    page_size            = 1.5
+    batch_size           = 1.5
+    map_concurrency      = 1.5
+    lock_lease_seconds   = 60.5
+    scan_timeout_seconds = 60.5
+    # 50 tags: with Application, one more than AWS takes.
+    tags = { for number in range(50) : "tag-${number}" => "" }
+  }
+
+  expect_failures = [
+    var.monitoring_period,
+    var.name_prefix,
+    var.dynamodb_table_name,
+    var.retention_days,
+    var.lambda_timeout,
+    var.lambda_memory,
+    var.log_level,
+    var.log_retention_days,
+    var.page_size,
+    var.batch_size,
+    var.map_concurrency,
+    var.lock_lease_seconds,
+    var.scan_timeout_seconds,
+    var.tags,
+  ]
+}
+
+run "refuses_a_name_prefix_that_begins_with_a_digit" {
+  command = plan
+
+  variables {
+    name_prefix       = "1st"
+    monitoring_period = "rate(01 hour)"
+  }
+
+  expect_failures = [var.name_prefix, var.monitoring_period]
+}
+
+run "refuses_a_rate_in_seconds" {
+  command = plan
+
+  variables {
+    monitoring_period = "rate(30 seconds)"
+  }
+
+  expect_failures = [var.monitoring_period]
+}
+
+run "refuses_a_rate_with_a_fraction" {
+  command = plan
+
+  variables {
+    monitoring_period = "rate(1.5 hours)"
+  }
+
+  expect_failures = [var.monitoring_period]
+}
+
+run "refuses_a_cron_expression_with_five_fields" {
+  command = plan
+
+  variables {
+    monitoring_period = "cron(0 6 * * ?)"
+  }
+
+  expect_failures = [var.monitoring_period]
+}
+
+run "refuses_a_cron_expression_with_seven_fields" {
+  command = plan
+
+  variables {
+    monitoring_period = "cron(0 0 6 * * ? *)"
+  }
+
+  expect_failures = [var.monitoring_period]
+}
+
+run "refuses_a_cron_expression_with_both_days_given" {
+  command = plan
+
+  variables {
+    monitoring_period = "cron(0 6 * * MON *)"
+  }
+
+  expect_failures = [var.monitoring_period]
+}
+
+run "refuses_a_cron_expression_with_neither_day_given" {
+  command = plan
+
+  variables {
+    monitoring_period = "cron(0 6 ? * ? *)"
+  }
+
+  expect_failures = [var.monitoring_period]
+}
+
+run "refuses_words_for_a_schedule" {
+  command = plan
+
+  variables {
+    monitoring_period = "hourly"
+  }
+
+  expect_failures = [var.monitoring_period]
+}
+
+run "refuses_a_package_that_is_not_there" {
+  command = plan
+
+  variables {
+    lambda_package_path = "no-such.zip"
+  }
+
+  expect_failures = [aws_lambda_function.step]
+}

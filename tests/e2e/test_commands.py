@@ -1,0 +1,190 @@
+"""The commands of the README, run as a user runs them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def command(*arguments: str, build: Path) -> list[str]:
+    """Return the command that a make target runs, with a build folder of the test's own."""
+    return [sys.executable, "-m", "tests.local_aws", *arguments, "--build", str(build)]
+
+
+def run(*arguments: str, build: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments, build=build),
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def processes_of(build: Path) -> list[str]:
+    """Return the command lines of all processes that mention the build folder."""
+    listing = subprocess.run(["ps", "-ww", "-A", "-o", "pid=,command="], capture_output=True, text=True, check=True)
+    return [line for line in listing.stdout.splitlines() if str(build) in line]
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def test_run_scans_verifies_and_takes_everything_down(tmp_path: Path) -> None:
+    done = run("run", "--users", "30", build=tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert {name: facts[name] for name in ("status", "users", "users_scanned", "records_written", "errors")} == {
+        "status": "SUCCEEDED",
+        "users": 30,
+        "users_scanned": 30,
+        "records_written": 30,
+        "errors": 0,
+    }
+    assert facts["metrics"]["UsersScanned"] == 30
+    assert facts["metrics"]["Success"] == 1
+    assert facts["lock_released"] is True
+    assert facts["manifest_status"] == "COMPLETE"
+    assert facts["history_events"] > 20
+    assert facts["duration_ms"] > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", facts["scan_timestamp"])
+    assert facts["execution_arn"].startswith("arn:aws:states:")
+    assert all(check["passed"] for check in facts["checks"])
+    for word in ("AcquireLock", "30 users scanned", "Status          SUCCEEDED", "the lock is gone"):
+        assert word in done.stdout
+    assert processes_of(tmp_path) == []
+
+
+def test_up_leaves_an_aws_running_that_down_stops(tmp_path: Path) -> None:
+    try:
+        up = run("up", "--users", "3", build=tmp_path)
+        assert up.returncode == 0, up.stdout + up.stderr
+        facts = json.loads((tmp_path / "local.json").read_text())
+        outputs = {"state_machine_arn", "state_machine_name", "dynamodb_table_name", "lambda_function_names"}
+        assert outputs | {"event_rule_name", "endpoint_url"} <= facts.keys()
+        client = boto3.client(
+            "stepfunctions",
+            endpoint_url=facts["endpoint_url"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            aws_session_token=None,
+        )
+        arn = client.start_execution(stateMachineArn=facts["state_machine_arn"])["executionArn"]
+        deadline = time.monotonic() + 60
+        while (status := client.describe_execution(executionArn=arn)["status"]) == "RUNNING":
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert status == "SUCCEEDED"
+
+        again = run("up", "--users", "3", build=tmp_path)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert f"runs already at {facts['endpoint_url']}" in again.stdout
+    finally:
+        down = run("down", build=tmp_path)
+    assert down.returncode == 0, down.stderr
+    assert processes_of(tmp_path) == []
+    assert not (tmp_path / "local.json").exists()
+    assert "no local AWS is up" in run("down", build=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("users", "message"),
+    [
+        ("abc", "USERS must be a whole number from 0 to 5000 (the quota of an AWS account), got 'abc'"),
+        ("-1", "USERS must be a whole number from 0 to 5000 (the quota of an AWS account), got '-1'"),
+        ("5001", "USERS must be a whole number from 0 to 5000 (the quota of an AWS account), got '5001'"),
+    ],
+)
+def test_a_bad_number_of_users_is_one_clear_line(tmp_path: Path, users: str, message: str) -> None:
+    done = run("run", f"--users={users}", build=tmp_path)
+
+    assert (done.returncode, done.stderr) == (2, f"error: {message}\n")
+    assert done.stdout == "", "nothing was started"
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    with taken_port() as port:
+        done = run("run", "--port", str(port), build=tmp_path)
+
+    assert done.returncode == 2
+    assert done.stderr == f"error: port {port} is in use; stop what listens there or choose another port\n"
+
+
+def test_a_variable_out_of_range_is_one_clear_line(tmp_path: Path) -> None:
+    done = run("run", build=tmp_path, TF_VAR_lambda_memory="100")
+
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "lambda_memory must be a multiple of 64 from 128 to 10240" in done.stderr
+    assert "got 100" in done.stderr
+    assert processes_of(tmp_path) == []
+
+
+def test_a_missing_terraform_that_cannot_be_downloaded_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        empty = tmp_path / "bin"
+        empty.mkdir()
+        # A downloaded release is shared by all builds, so this test must not find one.
+        if (REPOSITORY / "build" / "tools").glob("terraform-*"):
+            shutil.copytree(REPOSITORY, tmp_path / "copy", ignore=shutil.ignore_patterns("tools", "venv", ".git"))
+        done = subprocess.run(
+            command("run", build=tmp_path / "build"),
+            cwd=tmp_path / "copy",
+            env={**os.environ, "PATH": str(empty), "TERRAFORM_RELEASES_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: terraform is not on the PATH and cannot be downloaded from " + url)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "moment", ["Starting the local AWS", "Deploying with Terraform", "created aws_lambda_function"]
+)
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_process_behind(tmp_path: Path, moment: str, signal_number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        command("run", build=tmp_path),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if moment in line:
+            break
+    process.send_signal(signal_number)
+    _, error = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert error == "interrupted; everything that was started is stopped\n"
+    assert processes_of(tmp_path) == []

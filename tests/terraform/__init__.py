@@ -1,0 +1,1 @@
+"""The Terraform configuration, and what finds Terraform and runs it for the local AWS."""
