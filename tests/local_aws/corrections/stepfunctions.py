@@ -39,7 +39,8 @@ def current_execution() -> dict[str, Any] | None:
     return None if run is None else run.execution
 
 
-def _leave_if_over(execution: dict[str, Any]) -> None:
+def leave_if_over(execution: dict[str, Any]) -> None:
+    """End this thread if it works for a run of the execution that is over; known with :func:`end` only."""
     run = _current_run.get()
     if run is not None and run.execution is execution and run.is_over():
         raise _RunOver
@@ -74,14 +75,14 @@ def end() -> None:
         def add(execution: dict[str, Any], event_type: str, details: Any = None) -> Any:
             with history:
                 if event_type not in _TERMINAL_EVENTS:
-                    _leave_if_over(execution)
+                    leave_if_over(execution)
                 return add_event(execution, event_type, details)
 
         return add
 
     def final(fail_execution: Any) -> Any:
         def fail(execution: dict[str, Any], error: str, cause: str) -> None:
-            _leave_if_over(execution)
+            leave_if_over(execution)
             fail_execution(execution, error, cause)
 
         return fail
@@ -91,7 +92,7 @@ def end() -> None:
         wake = time.monotonic() + seconds * states._SFN_WAIT_SCALE
         while (left := wake - time.monotonic()) > 0:
             if run is not None:
-                _leave_if_over(run.execution)
+                leave_if_over(run.execution)
             time.sleep(min(left, _SLEEP_SLICE_SECONDS))
 
     wrap(states, "_run_execution", numbered)
@@ -131,7 +132,7 @@ def timeout() -> None:
         return run
 
     def _expire(execution: dict[str, Any]) -> None:
-        _leave_if_over(execution)
+        leave_if_over(execution)
         if execution["status"] == "RUNNING":
             execution["status"] = "TIMED_OUT"
             execution["stopDate"] = states.now_iso()
