@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from unittest import mock
 
@@ -26,6 +27,15 @@ def no_real_aws() -> Iterator[None]:
         os.environ.pop("AWS_PROFILE", None)
         os.environ.pop("AWS_ENDPOINT_URL", None)
         yield
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C, even from a shell that started the tests in the background.
+
+    Such a shell has its children ignore SIGINT, they hand that down to theirs, and no test could interrupt anything.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
