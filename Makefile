@@ -7,6 +7,10 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 USERS ?= 250
 PORT ?=
+CALL ?=
+FAULT ?=
+NUMBERS ?=
+BY ?=
 
 VENV := build/venv
 INSTALLED := $(VENV)/.installed
@@ -52,6 +56,13 @@ up: $(INSTALLED) $(PACKAGE) ## Deploy to a local AWS and leave it running (PORT:
 .PHONY: down
 down: $(INSTALLED) ## Stop the local AWS that `make up` started
 	@$(PY) -m tests.local_aws down
+
+.PHONY: break mend
+break: $(INSTALLED) ## Let calls on it fail: CALL=dynamodb:BatchWriteItem FAULT=throttled
+	@$(PY) -m tests.local_aws break --call '$(CALL)' --fault '$(FAULT)' --numbers '$(NUMBERS)' --by '$(BY)'
+
+mend: $(INSTALLED) ## Let every call on it succeed again
+	@$(PY) -m tests.local_aws mend
 
 .PHONY: test
 test: lint typecheck ## Run everything that CI runs

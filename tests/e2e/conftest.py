@@ -1,8 +1,11 @@
 """One deployment on a local AWS that the tests of this folder share."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from tests.local_aws.emulator import Emulator
 from tests.local_aws.terraform import Terraform
 from tests.local_aws.users import create_users
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 USERS = 1100  # three pages
 
 
@@ -31,20 +35,53 @@ class Deployment:
         """Wait for an execution to end."""
         return scan.follow(self.aws.client, arn, lambda event: None, timeout_seconds=120)
 
+    def run(self) -> scan.Execution:
+        """Start a scan by hand and wait for its end."""
+        return self.finish(self.start())
+
+    def redrive(self, arn: str) -> scan.Execution:
+        """Redrive an execution and wait for its end."""
+        self.aws.client("stepfunctions").redrive_execution(executionArn=arn)
+        return self.finish(arn)
+
+    def lock(self) -> dict[str, Any] | None:
+        """Return the lock, or None when it is free."""
+        found = self.aws.client("dynamodb").get_item(
+            TableName=self.outputs["dynamodb_table_name"], Key=scan.LOCK_KEY, ConsistentRead=True
+        )
+        item: dict[str, Any] | None = found.get("Item")
+        return item
+
     def users(self) -> list[dict[str, Any]]:
         """Return the users as IAM has them."""
         pages = self.aws.client("iam").get_paginator("list_users").paginate()
         return [user for page in pages for user in page["Users"]]
 
 
-@pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Deploy the configuration once, with IAM enforced, and create users."""
-    folder = tmp_path_factory.mktemp("local-aws")
-    with emulator.running(log_file=folder / "emulator.log") as aws:
+@contextmanager
+def deployed(
+    folder: Path, users: int, variables: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Deployment]:
+    """Deploy the configuration, with IAM enforced, and create users.
+
+    Parameters
+    ----------
+    variables, settings
+        Variables of the Terraform configuration, and settings of the emulator, that differ from their defaults.
+    """
+    # Otherwise tests that are run by themselves would deploy the functions of some time ago.
+    subprocess.run(["make", "package"], cwd=REPOSITORY, check=True, capture_output=True)
+    with emulator.running(log_file=folder / "emulator.log", environment=settings) as aws:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_VAR_")}
         terraform = Terraform(work_dir=folder / "deployment", environment={**environment, **aws.client_env()})
         terraform.init()
-        outputs = terraform.apply()
-        create_users(aws.client("iam"), USERS, lambda done: None)
+        outputs = terraform.apply(variables or {})
+        create_users(aws.client("iam"), users, lambda done: None)
         yield Deployment(aws, terraform, outputs)
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Deploy the configuration as it is."""
+    with deployed(tmp_path_factory.mktemp("local-aws"), USERS) as deployment:
+        yield deployment

@@ -67,13 +67,20 @@ class Account:
             self.iam.put_role_policy(RoleName=name, PolicyName="policy", PolicyDocument=policy)
         return arn
 
-    def function(self, files: str | Mapping[str, str], *, handler: str = "main.handler", timeout: int = 10) -> str:
+    def function(
+        self,
+        files: str | Mapping[str, str],
+        *,
+        name: str | None = None,
+        handler: str = "main.handler",
+        timeout: int = 10,
+    ) -> str:
         """Create a Python function from its source, or its files, and return its name."""
         package = io.BytesIO()
         with zipfile.ZipFile(package, "w") as archive:
             for path, text in ({"main.py": files} if isinstance(files, str) else files).items():
                 archive.writestr(path, text)
-        name = self.name("function")
+        name = name or self.name("function")
         self.functions.create_function(
             FunctionName=name,
             Runtime="python3.12",

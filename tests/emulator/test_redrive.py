@@ -208,7 +208,7 @@ def test_a_catch_works_after_a_redrive(aws: Account, function: str, cure: str) -
         "Later": task(function, **catch("NotMended"), Next="Caught"),
         "Caught": {"Type": "Pass", "End": True},
     }
-    states["Later"]["Parameters"]["Payload"] = {"needs": "nobody"}
+    states["Later"]["Parameters"]["Payload"] = {"needs": aws.name("nobody")}
     del states["Later"]["Parameters"]["Payload.$"]
     execution = aws.start(states, {"needs": cure})
     assert aws.wait(execution)["status"] == "FAILED"

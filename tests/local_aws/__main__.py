@@ -1,4 +1,7 @@
-"""The local AWS from the command line: ``python -m tests.local_aws run | up | down``. The Makefile calls it."""
+"""The local AWS from the command line: ``python -m tests.local_aws run | up | down | break | mend``.
+
+The Makefile calls it.
+"""
 
 import argparse
 import contextlib
@@ -13,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.local_aws import emulator, report, scan
+from tests.local_aws import emulator, faults, report, scan
 from tests.local_aws.emulator import Emulator
 from tests.local_aws.errors import LocalAwsError
 from tests.local_aws.terraform import Terraform
@@ -38,11 +41,17 @@ def main(arguments: list[str]) -> int:
     run = commands.add_parser("run", help="deploy to a local AWS, scan, verify, take everything down")
     up = commands.add_parser("up", help="deploy to a local AWS and leave it running")
     stop = commands.add_parser("down", help="stop what up has started")
-    for command in (run, up, stop):
+    break_ = commands.add_parser("break", help="let calls of the deployed workflow fail on the local AWS that is up")
+    mend = commands.add_parser("mend", help="let every call succeed again")
+    for command in (run, up, stop, break_, mend):
         command.add_argument("--build", type=Path, default=DEFAULT_BUILD, help="folder for everything that is made")
     for command in (run, up):
         command.add_argument("--users", default="250", help="how many IAM users to create")
         command.add_argument("--port", default="", help="loopback port; empty: a free one")
+    break_.add_argument("--call", default="", help="lambda:<step> or <service>:<Operation>")
+    break_.add_argument("--fault", default="", help=f"one of {', '.join(faults.KINDS)}")
+    break_.add_argument("--numbers", default="", help="which of the calls, such as 2, 1-3 or 2-; empty: all")
+    break_.add_argument("--by", default="", help="a step or state_machine: only its calls; empty: anybody's")
     options = parser.parse_args(arguments)
 
     for name in ("SIGTERM", "SIGHUP"):
@@ -50,6 +59,10 @@ def main(arguments: list[str]) -> int:
     try:
         if options.command == "down":
             return down(options.build)
+        if options.command == "break":
+            return break_calls(options.build, faults.fault(options.call, options.fault, options.numbers, options.by))
+        if options.command == "mend":
+            return mend_calls(options.build)
         users, port = parse_count(options.users), _parse_port(options.port)
         start = run_once if options.command == "run" else bring_up
         return start(options.build, users, port)
@@ -134,6 +147,25 @@ def down(build: Path) -> int:
     return 0
 
 
+def break_calls(build: Path, fault: faults.Fault) -> int:
+    """Let calls fail on the local AWS that ``up`` has started."""
+    faults.inject(_emulator_that_is_up(build), fault)
+    by = f" by {fault.by}" if fault.by else ""
+    print(f"{fault.call}{by}, calls {fault.numbers}: {fault.kind} ({faults.KINDS[fault.kind]})")
+    print("Mend it with `make mend`.")
+    return 0
+
+
+def mend_calls(build: Path) -> int:
+    """Remove all faults, and say what they did."""
+    aws = _emulator_that_is_up(build)
+    for fault in faults.injected(aws):
+        print(f"{fault['call']} {fault['kind']}: hit {fault['hit']} of {fault['seen']} calls")
+    faults.mend(aws)
+    print("every call is answered again")
+    return 0
+
+
 def say(text: str) -> None:
     """Print a line about what goes on, with the time since the start."""
     print(f"[{time.monotonic() - _started:5.1f} s] {text}", flush=True)
@@ -164,6 +196,13 @@ def _running_emulator(facts_file: Path) -> Emulator | None:
         aws.client("sts").get_caller_identity()
     except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not running
         return None
+    return aws
+
+
+def _emulator_that_is_up(build: Path) -> Emulator:
+    aws = _running_emulator(build / LOCAL_FACTS)
+    if aws is None:
+        raise LocalAwsError("no local AWS is up; start one with `make up`")
     return aws
 
 

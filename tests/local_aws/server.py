@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.local_aws import corrections
+from tests.local_aws import corrections, fault_injection, faults
 
 
 def main() -> None:
@@ -40,6 +40,7 @@ def main() -> None:
     os.chdir(arguments.work_dir)
 
     corrections.install_all(without=arguments.without)
+    fault_injection.install()
     asyncio.run(_serve(arguments.socket))
 
 
@@ -50,7 +51,26 @@ async def _serve(descriptor: int) -> None:
     config.bind = [f"fd://{descriptor}"]
     config.keep_alive_timeout = 75
     # With a trigger of its own, the server leaves the signals to this module.
-    await hypercorn.serve(ministack.app, config, shutdown_trigger=asyncio.Event().wait)
+    await hypercorn.serve(_with_faults(ministack.app), config, shutdown_trigger=asyncio.Event().wait)
+
+
+def _with_faults(app: Any) -> Any:
+    """Take orders for faults beside MiniStack's own requests."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["path"] != faults.ROUTE:
+            await app(scope, receive, send)
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        status, answer = await fault_injection.answer(scope["method"], body)
+        length = [(b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": length})
+        await send({"type": "http.response.body", "body": answer})
+
+    return serve
 
 
 def _end_with_everything(work_dir: Path) -> None:

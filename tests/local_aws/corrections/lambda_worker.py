@@ -68,6 +68,8 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     init = json.loads(sys.stdin.readline())
     os.environ.update(init["env"])
+    # An SDK sends this along as part of its user agent: by it, a call is known to come from this very process.
+    os.environ["AWS_SDK_UA_APP_ID"] = f"worker-{os.getpid()}"
     layers = [os.path.join(layer, "python") for layer in os.environ.get("_LAMBDA_LAYERS_DIRS", "").split(":") if layer]
     folders = [init["code_dir"], *layers]
     sys.path[:0] = folders

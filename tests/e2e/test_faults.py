@@ -1,0 +1,255 @@
+"""The promise of the product on the deployed workflow: whatever fails, nothing is lost and nothing stays stuck.
+
+The whole matrix, every state × every kind of fault, runs on the interpreter (``tests/statemachine``). Here are the
+faults that need the real thing: functions that are processes, an SDK with retries of its own, roles, and EventBridge
+telling CleanUp.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.conftest import Deployment, deployed
+from tests.local_aws import faults, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.local_aws.faults import Fault
+
+USERS = 130  # three pages of two batches
+RETENTION_DAYS = 90
+CLEAN_UP_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Deploy with small pages, and with retries that wait for a fiftieth of their time."""
+    variables = {
+        "page_size": "50",
+        "batch_size": "25",
+        "map_concurrency": "1",
+        # How long a WriteBatch that is throttled for good goes on trying.
+        "lambda_timeout": "6",
+        "schedule_enabled": "false",
+    }
+    folder = tmp_path_factory.mktemp("local-aws")
+    with deployed(folder, USERS, variables, {"SFN_WAIT_SCALE": "0.02"}) as deployment:
+        yield deployment
+
+
+@pytest.fixture(autouse=True)
+def mended(deployment: Deployment) -> Iterator[None]:
+    """Let no fault, and no scan of the same second, reach another test."""
+    next_second()
+    yield
+    faults.mend(deployment.aws)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Faults, and what they make of the run and its scan."""
+
+    name: str
+    faults: tuple[Fault, ...]
+    status: str = "SUCCEEDED"
+    manifest: str = "COMPLETE"
+    error: str = ""
+
+
+def denied(call: str, numbers: str = "", by: str = "") -> Fault:
+    return faults.fault(call, "access_denied", numbers, by)
+
+
+CASES = [
+    Case("AcquireLock is throttled, then not", (faults.fault("dynamodb:PutItem", "throttled", "1-4", "acquire_lock"),)),
+    Case(
+        "AcquireLock crashes after it has taken the lock",
+        (faults.fault("dynamodb:UpdateItem", "crash", "1", "acquire_lock"),),
+    ),
+    Case("AcquireLock's answer is lost", (faults.fault("lambda:acquire_lock", "lost_response", "1"),)),
+    Case("AcquireLock may not write", (denied("dynamodb:PutItem", by="acquire_lock"),), "FAILED", "FAILED",
+         "AccessDenied"),
+    Case("ListUsers is throttled, then not", (faults.fault("iam:ListUsers", "throttled", "2"),)),
+    Case("ListUsers may not list the second page", (denied("iam:ListUsers", "2-"),), "FAILED", "FAILED",
+         "AccessDenied"),
+    Case("ListUsers times out on the third page", (faults.fault("lambda:list_users", "timeout", "3-"),), "FAILED",
+         "FAILED", "Sandbox.Timedout"),
+    Case("WriteBatch gets items back", (faults.fault("dynamodb:BatchWriteItem", "unprocessed", "1-3"),)),
+    Case("WriteBatch crashes between two calls", (faults.fault("dynamodb:BatchWriteItem", "crash", "2"),)),
+    Case("WriteBatch's answer is lost", (faults.fault("lambda:write_batch", "lost_response", "2-3"),)),
+    Case("WriteBatch may not write one batch", (denied("dynamodb:BatchWriteItem", "3"),), "FAILED", "INCOMPLETE",
+         "have no record"),
+    Case("WriteBatch may not write at all", (denied("dynamodb:BatchWriteItem"),), "FAILED", "INCOMPLETE",
+         "have no record"),
+    Case("SaveProgress fails for good", (faults.fault("lambda:save_progress", "error"),), "FAILED", "FAILED",
+         "Lambda.ServiceException"),
+    Case("EmitMetrics fails for good", (faults.fault("lambda:emit_metrics", "error"),), "FAILED", "FAILED",
+         "Lambda.ServiceException"),
+    Case("ReleaseLock fails for good", (faults.fault("dynamodb:DeleteItem", "error", by="state_machine"),), "FAILED",
+         "COMPLETE", "DynamoDB.InternalServerError"),
+    Case("ReleaseLock's answer is lost", (faults.fault("dynamodb:DeleteItem", "lost_response", "1", "state_machine"),)),
+    Case("FailScan fails, too", (denied("iam:ListUsers"), faults.fault("lambda:fail_scan", "error")), "FAILED",
+         "FAILED", "Lambda.ServiceException"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_nothing_is_lost_and_nothing_stays_stuck(deployment: Deployment, case: Case) -> None:
+    attempts_before = attempts(deployment)
+    for fault in case.faults:
+        faults.inject(deployment.aws, fault)
+
+    execution = deployment.run()
+
+    # The run ends as it should, and tells why
+    assert (execution.status, case.error in execution.cause) == (case.status, True), execution.cause
+    assert all(fault["hit"] for fault in faults.injected(deployment.aws))
+    # The lock is free, at the latest when CleanUp has heard of it
+    wait_for(lambda: deployment.lock() is None, "the lock is held")
+    wait_for(lambda: manifest(deployment, execution)["status"] == case.manifest, "the manifest is wrong")
+    # Every attempt has its metrics once
+    assert attempts(deployment) - attempts_before == 1
+    # What the manifest says to be written is there, once
+    facts = scan.collect(deployment.aws.client, deployment.outputs, execution)
+    names = [record["user_name"] for record in facts.records]
+    assert len(names) == len(set(names)) >= facts.manifest["records_written"]
+
+    faults.mend(deployment.aws)
+    next_second()
+    assert deployment.run().status == "SUCCEEDED"
+
+    if case.status == "FAILED":
+        redriven = deployment.redrive(execution.arn)
+        if case.name == "FailScan fails, too":
+            # It could not remember its failure, and CleanUp, which did, may have come too late for this redrive.
+            redriven = redriven if redriven.status == "SUCCEEDED" else deployment.redrive(execution.arn)
+        assert redriven.status == "SUCCEEDED", redriven.cause
+        assert recorded(deployment, redriven) == everybody(deployment)
+        assert manifest(deployment, redriven)["status"] == "COMPLETE"
+        assert manifest(deployment, redriven)["users_scanned"] == USERS
+        assert manifest(deployment, redriven)["records_written"] == USERS
+        assert deployment.lock() is None
+    else:
+        assert recorded(deployment, execution) == everybody(deployment)
+
+
+def test_a_run_that_is_stopped_in_the_middle_of_its_batches_frees_the_lock(deployment: Deployment) -> None:
+    # Given a run that hangs in the second page's batches
+    faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "3-"))
+    arn = deployment.start()
+    wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
+    lock = deployment.lock()
+    assert lock is not None
+    assert lock["owner"]["S"] == arn
+    # When somebody stops it
+    stopped_at = time.monotonic()
+    deployment.aws.client("stepfunctions").stop_execution(executionArn=arn, error="Operator", cause="by hand")
+    # Then the lock is free within seconds, and the manifest says what happened
+    wait_for(lambda: deployment.lock() is None, "the lock is held")
+    assert time.monotonic() - stopped_at < CLEAN_UP_SECONDS
+    execution = deployment.finish(arn)
+    assert execution.status == "ABORTED"
+    wait_for(lambda: manifest(deployment, execution)["status"] == "ABORTED", "the manifest is wrong")
+    # And the next run works, and the stopped one can be redriven to its end
+    faults.mend(deployment.aws)
+    next_second()
+    assert deployment.run().status == "SUCCEEDED"
+    redriven = deployment.redrive(arn)
+    assert redriven.status == "SUCCEEDED", redriven.cause
+    assert recorded(deployment, redriven) == everybody(deployment)
+    assert manifest(deployment, redriven)["status"] == "COMPLETE"
+    assert deployment.lock() is None
+
+
+def test_a_second_failure_after_a_redrive_can_be_redriven_again(deployment: Deployment) -> None:
+    before = attempts(deployment)
+    faults.inject(deployment.aws, denied("iam:ListUsers", "2-"))
+    execution = deployment.run()
+    assert execution.status == "FAILED"
+    again = deployment.redrive(execution.arn)
+    assert (again.status, "AccessDenied" in again.cause) == ("FAILED", True)
+    # The first page is not listed again: the run resumes at its checkpoint.
+    assert again.events[-1]["type"] == "ExecutionFailed"
+    faults.mend(deployment.aws)
+    done = deployment.redrive(execution.arn)
+    assert done.status == "SUCCEEDED", done.cause
+    assert recorded(deployment, done) == everybody(deployment)
+    assert manifest(deployment, done)["attempt"] == 3
+    assert manifest(deployment, done)["scan_timestamp"] == manifest(deployment, execution)["scan_timestamp"]
+    assert attempts(deployment) - before == 3
+
+
+def test_users_who_come_and_go_while_a_scan_runs_harm_nobody_else(deployment: Deployment) -> None:
+    # Given a scan that hangs while it writes the first page
+    iam = deployment.aws.client("iam")
+    others = everybody(deployment)
+    listed, unlisted = others[0], others[-1]
+    faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "1"))
+    arn = deployment.start()
+    wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
+    # When one user of it is deleted, one who is still to be listed, too, and new ones come before and behind the marker
+    try:
+        for name in (listed, unlisted):
+            iam.delete_user(UserName=name)
+        for name in ("0-early", "zz-late"):
+            iam.create_user(UserName=name)
+        faults.mend(deployment.aws)
+        execution = deployment.finish(arn)
+        # Then everybody who was there all the time has a record, and nobody has two
+        assert execution.status == "SUCCEEDED"
+        names = recorded(deployment, execution)
+        assert set(others) - {unlisted} <= set(names) <= set(others) | {"0-early", "zz-late"}
+        assert {listed, "zz-late"} <= set(names)
+        assert len(names) == len(set(names)) == manifest(deployment, execution)["records_written"]
+    finally:
+        for name in ("0-early", "zz-late"):
+            iam.delete_user(UserName=name)
+        for name in (listed, unlisted):
+            iam.create_user(UserName=name)
+
+
+def next_second() -> None:
+    """Wait for the next second: a scan is named after its second."""
+    time.sleep(1.01 - time.time() % 1)
+
+
+def wait_for(condition: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + CLEAN_UP_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.05)
+
+
+def everybody(deployment: Deployment) -> list[str]:
+    return sorted(user["UserName"] for user in deployment.users())
+
+
+def recorded(deployment: Deployment, execution: scan.Execution) -> list[str]:
+    """Return the names that the scan has recorded, those recorded twice twice."""
+    facts = scan.collect(deployment.aws.client, deployment.outputs, execution)
+    return sorted(record["user_name"] for record in facts.records)
+
+
+def manifest(deployment: Deployment, execution: scan.Execution) -> dict[str, Any]:
+    return scan.collect(deployment.aws.client, deployment.outputs, execution).manifest
+
+
+def attempts(deployment: Deployment) -> int:
+    """Return how often the metrics were emitted so far."""
+    now = datetime.now(UTC)
+    points = deployment.aws.client("cloudwatch").get_metric_statistics(
+        Namespace=scan.METRIC_NAMESPACE,
+        MetricName="Success",
+        Dimensions=[],
+        StartTime=now - timedelta(hours=2),
+        EndTime=now + timedelta(minutes=1),
+        Period=60,
+        Statistics=["SampleCount"],
+    )["Datapoints"]
+    return int(sum(point["SampleCount"] for point in points))

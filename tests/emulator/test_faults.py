@@ -1,0 +1,236 @@
+"""Faults are ordered by call and number, and hit what the deployed functions and state machines do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.emulator.conftest import Account
+from tests.emulator.test_corrections import task
+from tests.local_aws import faults
+from tests.local_aws.errors import LocalAwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.local_aws.emulator import Emulator
+
+# Makes the calls that the event lists, without retries, and says how each was answered.
+FUNCTION = """
+import boto3, botocore.exceptions
+from botocore.config import Config
+
+config = Config(retries={"total_max_attempts": 1}, read_timeout=1)
+
+def handler(event, context):
+    answers = []
+    for service, operation, arguments in event:
+        try:
+            answer = getattr(boto3.client(service, config=config), operation)(**arguments)
+            answers.append(answer.get("UnprocessedItems") or "done")
+        except botocore.exceptions.ClientError as error:
+            answers.append(error.response["Error"]["Code"])
+        except botocore.exceptions.HTTPClientError as error:
+            answers.append(type(error).__name__)
+    return answers
+"""
+
+
+@pytest.fixture(autouse=True)
+def mended(local_aws: Emulator) -> Iterator[None]:
+    """Let no fault reach another test."""
+    yield
+    faults.mend(local_aws)
+
+
+@pytest.fixture(scope="module")
+def function(aws: Account) -> str:
+    return aws.function(FUNCTION)
+
+
+@pytest.fixture(scope="module")
+def table(aws: Account) -> str:
+    name = aws.name("faults")
+    aws.tables.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return name
+
+
+def put(table: str, key: str) -> tuple[str, str, dict[str, Any]]:
+    return ("dynamodb", "put_item", {"TableName": table, "Item": {"id": {"S": key}}})
+
+
+def keys(aws: Account, table: str) -> set[str]:
+    return {item["id"]["S"] for item in aws.tables.scan(TableName=table)["Items"]}
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "code"),
+    [
+        ("dynamodb:PutItem", "throttled", "ProvisionedThroughputExceededException"),
+        ("dynamodb:PutItem", "access_denied", "AccessDeniedException"),
+        ("dynamodb:PutItem", "error", "InternalServerError"),
+        ("iam:ListUsers", "throttled", "Throttling"),
+        ("iam:ListUsers", "access_denied", "AccessDenied"),
+        ("iam:ListUsers", "error", "ServiceFailure"),
+        ("states:ListStateMachines", "throttled", "ThrottlingException"),
+        ("states:ListStateMachines", "access_denied", "AccessDeniedException"),
+    ],
+)
+def test_a_functions_call_is_refused_as_the_service_does(
+    local_aws: Emulator, aws: Account, function: str, table: str, call: str, kind: str, code: str
+) -> None:
+    made = {
+        "dynamodb:PutItem": put(table, f"refused-{kind}"),
+        "iam:ListUsers": ("iam", "list_users", {}),
+        "states:ListStateMachines": ("stepfunctions", "list_state_machines", {}),
+    }[call]
+    faults.inject(local_aws, faults.fault(call, kind, "2-3"))
+    assert aws.invoke(function, [made] * 4)[0] == ["done", code, code, "done"]
+    (counts,) = faults.injected(local_aws)
+    assert (counts["seen"], counts["hit"]) == (4, 2)
+    faults.mend(local_aws)
+    assert aws.invoke(function, [made])[0] == ["done"]
+
+
+def test_a_refused_call_does_nothing_and_others_are_left_alone(
+    local_aws: Emulator, aws: Account, function: str, table: str
+) -> None:
+    faults.inject(local_aws, faults.fault("dynamodb:PutItem", "throttled"))
+    describe = ("dynamodb", "describe_table", {"TableName": table})
+    assert aws.invoke(function, [put(table, "never"), describe])[0][1] == "done"
+    # What a person asks is answered as ever.
+    aws.tables.put_item(TableName=table, Item={"id": {"S": "by hand"}})
+    assert "never" not in keys(aws, table)
+    assert "by hand" in keys(aws, table)
+
+
+def test_the_answer_is_lost_but_the_work_done(local_aws: Emulator, aws: Account, function: str, table: str) -> None:
+    faults.inject(local_aws, faults.fault("dynamodb:PutItem", "lost_response", "1"))
+    assert aws.invoke(function, [put(table, "lost")])[0] == ["InternalServerError"]
+    assert "lost" in keys(aws, table)
+
+
+def test_a_call_hangs_until_the_client_gives_up(local_aws: Emulator, aws: Account, function: str, table: str) -> None:
+    faults.inject(local_aws, faults.fault("dynamodb:PutItem", "timeout", "1"))
+    assert aws.invoke(function, [put(table, "hung"), put(table, "after")])[0] == ["ReadTimeoutError", "done"]
+    assert "hung" not in keys(aws, table)
+
+
+def test_some_items_come_back_unprocessed(local_aws: Emulator, aws: Account, function: str, table: str) -> None:
+    faults.inject(local_aws, faults.fault("dynamodb:BatchWriteItem", "unprocessed", "1"))
+    requests = [{"PutRequest": {"Item": {"id": {"S": f"batch-{number}"}}}} for number in range(3)]
+    answers, _ = aws.invoke(function, [("dynamodb", "batch_write_item", {"RequestItems": {table: requests}})])
+    assert answers == [{table: requests[1:]}]
+    assert "batch-0" in keys(aws, table)
+    assert not {"batch-1", "batch-2"} & keys(aws, table)
+
+
+def test_the_functions_process_dies_and_the_next_call_gets_another(
+    local_aws: Emulator, aws: Account, function: str, table: str
+) -> None:
+    faults.inject(local_aws, faults.fault("dynamodb:PutItem", "crash", "2"))
+    answer, failed = aws.invoke(function, [put(table, "before"), put(table, "crashed")])
+    assert failed
+    assert answer["errorType"] == "Runtime.ExitError"
+    assert "before" in keys(aws, table)
+    assert "crashed" not in keys(aws, table)
+    assert aws.invoke(function, [put(table, "again")])[0] == ["done"]
+
+
+def test_only_the_calls_of_one_caller_count(local_aws: Emulator, aws: Account, table: str) -> None:
+    # Given a function named as the deployment names that of a step, and another one
+    faults.inject(local_aws, faults.fault("dynamodb:PutItem", "throttled", by="write_batch"))
+    other = aws.function(FUNCTION)
+    assert aws.invoke(other, [put(table, "other")])[0] == ["done"]
+    step = aws.function(FUNCTION, name="any-prefix-write-batch")
+    assert aws.invoke(step, [put(table, "step")])[0] == ["ProvisionedThroughputExceededException"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "executed"),
+    [
+        ("throttled", "DynamoDB.ProvisionedThroughputExceededException", False),
+        ("access_denied", "DynamoDB.AccessDeniedException", False),
+        ("error", "DynamoDB.InternalServerError", False),
+        ("lost_response", "DynamoDB.InternalServerError", True),
+        ("timeout", "States.Timeout", False),
+    ],
+)
+def test_the_state_machines_own_call_is_hit(
+    local_aws: Emulator, aws: Account, table: str, kind: str, error: str, executed: bool
+) -> None:
+    aws.tables.put_item(TableName=table, Item={"id": {"S": kind}})
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::dynamodb:deleteItem",
+        "Parameters": {"TableName": table, "Key": {"id": {"S": kind}}},
+        "TimeoutSeconds": 1,
+        "End": True,
+    }
+    faults.inject(local_aws, faults.fault("dynamodb:DeleteItem", kind, "1", by="state_machine"))
+    description = aws.wait(aws.start({"Release": state}))
+    assert (description["status"], description["error"]) == ("FAILED", error)
+    assert (kind not in keys(aws, table)) == executed
+    assert aws.wait(aws.start({"Release": state}))["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "executed"),
+    [
+        ("throttled", "Lambda.TooManyRequestsException", False),
+        ("access_denied", "Lambda.AWSLambdaException", False),
+        ("error", "Lambda.ServiceException", False),
+        ("lost_response", "Lambda.SdkClientException", True),
+        ("timeout", "Sandbox.Timedout", False),
+    ],
+)
+def test_an_invocation_is_hit(
+    local_aws: Emulator, aws: Account, table: str, kind: str, error: str, executed: bool
+) -> None:
+    step = aws.function(FUNCTION, name=f"{kind.replace('_', '-')}-list-users")
+    faults.inject(local_aws, faults.fault("lambda:list_users", kind, "1"))
+    states = {"Scan": task(step)}
+    states["Scan"]["Parameters"]["Payload.$"] = "$.calls"
+    description = aws.wait(aws.start(states, {"calls": [put(table, f"invoked-{kind}")]}))
+    assert (description["status"], description["error"]) == ("FAILED", error)
+    assert (f"invoked-{kind}" in keys(aws, table)) == executed
+    assert aws.wait(aws.start(states, {"calls": [put(table, "second")]}))["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("dynamodb", "error"),
+            r"CALL must be an operation of dynamodb, such as dynamodb:BatchWriteItem, got 'dynamodb'",
+        ),
+        (("dynamodb:BatchWrite", "error"), r"CALL must be an operation of dynamodb, .* got 'dynamodb:BatchWrite'"),
+        (("lambda:scan", "error"), r"CALL must be lambda: and one of acquire_lock, .*, got 'lambda:scan'"),
+        (("s3:GetObject", "error"), r"CALL must begin with lambda:, dynamodb:, iam:, states:, got 's3:GetObject'"),
+        (("", "error"), r"CALL must begin with .*, got ''"),
+        (("iam:ListUsers", "explode"), r"FAULT must be one of throttled, .* for iam:ListUsers, got 'explode'"),
+        (("iam:ListUsers", "unprocessed"), r"FAULT must be one of .*, got 'unprocessed'"),
+        (("lambda:list_users", "crash"), r"FAULT must be one of .*, got 'crash'"),
+        (("dynamodb:DeleteItem", "crash", "", "state_machine"), r"FAULT must be one of .*, got 'crash'"),
+        (("iam:ListUsers", "error", "0"), r"NUMBERS must be like 2, 1-3 or 2-, got '0'"),
+        (("iam:ListUsers", "error", "3-1"), r"NUMBERS must be .*, got '3-1'"),
+        (("iam:ListUsers", "error", "", "scan"), r"BY must be empty, state_machine or one of .*, got 'scan'"),
+        (("lambda:list_users", "error", "", "list_users"), r"BY must be empty for lambda:list_users, .*, got"),
+    ],
+)
+def test_bad_orders_are_refused_by_name(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(LocalAwsError, match=f"^{message}") as raised:
+        faults.fault(*arguments)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_server_refuses_them_too(local_aws: Emulator) -> None:
+    with pytest.raises(LocalAwsError, match="refuses the fault: NUMBERS must be"):
+        faults.inject(local_aws, faults.Fault("iam:ListUsers", "error", "none"))
+    assert faults.injected(local_aws) == []

@@ -1,0 +1,249 @@
+"""The emulator's side of :mod:`tests.local_aws.faults`: counts the calls, and lets the ordered ones go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import re
+import signal
+import threading
+import time
+from typing import Any
+from urllib.parse import parse_qs
+
+from tests.local_aws import faults
+from tests.local_aws.corrections._ministack import core, service, wrap
+from tests.local_aws.faults import STATE_MACHINE, Fault
+
+_SLICE_SECONDS = 0.05
+_WORKER_MARK = re.compile(r"\bapp/worker-([0-9]+)\b")
+
+# As the services name them: (HTTP status, code) of each kind.
+_SERVICE_ERRORS = {
+    "dynamodb": {
+        "throttled": (400, "ProvisionedThroughputExceededException"),
+        "access_denied": (400, "AccessDeniedException"),
+        "error": (500, "InternalServerError"),
+    },
+    "iam": {"throttled": (400, "Throttling"), "access_denied": (403, "AccessDenied"), "error": (500, "ServiceFailure")},
+    "states": {
+        "throttled": (400, "ThrottlingException"),
+        "access_denied": (400, "AccessDeniedException"),
+        "error": (500, "InternalServerException"),
+    },
+}
+# As Step Functions reports them of an invocation.
+_INVOCATION_ERRORS = {
+    "throttled": "Lambda.TooManyRequestsException",
+    "access_denied": "Lambda.AWSLambdaException",
+    "error": "Lambda.ServiceException",
+    "lost_response": "Lambda.SdkClientException",
+    "timeout": "Sandbox.Timedout",
+}
+
+
+class _Injector:
+    """The faults that are ordered, and the calls seen since."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: dict[Fault, dict[str, int]] = {}
+
+    def add(self, fault: Fault) -> None:
+        with self._lock:
+            self._faults[fault] = {"seen": 0, "hit": 0}
+
+    def clear(self) -> None:
+        with self._lock:
+            self._faults.clear()
+
+    def listing(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [{**vars(fault), **counts} for fault, counts in self._faults.items()]
+
+    def meet(self, call: str, by: str) -> Fault | None:
+        """Count a call; return the fault that hits it, if any."""
+        hit = None
+        with self._lock:
+            for fault, counts in self._faults.items():
+                if fault.call == call and fault.by in {"", by}:
+                    counts["seen"] += 1
+                    if hit is None and fault.hits(counts["seen"]):
+                        counts["hit"] += 1
+                        hit = fault
+        return hit
+
+    def holds(self, fault: Fault) -> bool:
+        with self._lock:
+            return fault in self._faults
+
+
+_injector = _Injector()
+
+
+def install() -> None:
+    """Put the faults between the callers and the services of MiniStack in this process."""
+    handlers: dict[str, Any] = importlib.import_module("ministack.app").SERVICE_HANDLERS
+    for name in _SERVICE_ERRORS:
+        handlers[name] = _faulty_service(name, handlers[name])
+    wrap(service("stepfunctions"), "_invoke_resource", _faulty_integration)
+    wrap(service("lambda_svc"), "_execute_function_with_config_scope", _faulty_invocation)
+
+
+async def answer(method: str, body: bytes) -> tuple[int, bytes]:
+    """Answer a request to :data:`tests.local_aws.faults.ROUTE`."""
+    if method == "GET":
+        return 200, json.dumps(_injector.listing()).encode()
+    if method == "DELETE":
+        _injector.clear()
+        return 200, b"[]"
+    if method != "POST":
+        return 405, b"GET, POST or DELETE"
+    try:
+        ordered = json.loads(body)
+        _injector.add(faults.fault(ordered["call"], ordered["kind"], ordered.get("numbers", ""), ordered.get("by", "")))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the request, its sender is told
+        return 400, str(error).encode()
+    return 200, b"[]"
+
+
+# Calls that functions make
+
+
+def _faulty_service(name: str, handle: Any) -> Any:
+    async def handle_request(method: str, path: str, headers: Any, body: Any, query: Any) -> Any:
+        function = _calling_function(headers, query)
+        if function is None:
+            return await handle(method, path, headers, body, query)
+        call = f"{name}:{_operation(headers, body)}"
+        fault = _injector.meet(call, _step(function))
+        match fault.kind if fault else None:
+            case None:
+                return await handle(method, path, headers, body, query)
+            case "unprocessed":
+                return await _unprocessed(handle, method, path, headers, body, query)
+            case "lost_response":
+                await handle(method, path, headers, body, query)
+                return _error(name, "error", call, function)
+            case "timeout":
+                assert fault is not None
+                end = time.monotonic() + faults.HOLD_SECONDS
+                while time.monotonic() < end and _injector.holds(fault):
+                    await asyncio.sleep(_SLICE_SECONDS)
+                return _error(name, "error", call, function)
+            case "crash":
+                _kill_worker(headers)
+                return _error(name, "error", call, function)
+            case kind:
+                return _error(name, str(kind), call, function)
+
+    return handle_request
+
+
+def _calling_function(headers: Any, query: Any) -> str | None:
+    """Return the name of the Lambda function whose credentials a request is signed with."""
+    session = service("sts")._sessions.get(core("router").extract_access_key_id(headers, query)) or {}
+    # MiniStack names the session of an execution role after the function.
+    _, found, session_name = session.get("Arn", "").partition(":assumed-role/")
+    if not found or _WORKER_MARK.search(headers.get("user-agent", "")) is None:
+        return None
+    return str(session_name).rpartition("/")[2]
+
+
+def _step(function: str) -> str:
+    """Return the step of a deployed function, whose name ends in it, or else its name."""
+    name = function.replace("-", "_")
+    return next((step for step in faults.steps() if name == step or name.endswith(f"_{step}")), function)
+
+
+def _operation(headers: Any, body: bytes) -> str:
+    target: str = headers.get("x-amz-target", "")
+    return target.rpartition(".")[2] if target else parse_qs(body.decode()).get("Action", [""])[0]
+
+
+def _kill_worker(headers: Any) -> None:
+    mark = _WORKER_MARK.search(headers.get("user-agent", ""))
+    assert mark is not None
+    workers = [worker for workers in list(core("lambda_runtime")._workers.values()) for worker in workers]
+    # Nobody but a worker of this process is ever killed, whatever a request says.
+    if any(worker._proc is not None and worker._proc.pid == int(mark[1]) for worker in workers):
+        os.kill(int(mark[1]), signal.SIGKILL)
+
+
+async def _unprocessed(handle: Any, method: str, path: str, headers: Any, body: Any, query: Any) -> Any:
+    """Write the first item; give the others back, as DynamoDB does when throttled half-way."""
+    request = json.loads(body)
+    kept = {table: items[:1] for table, items in request["RequestItems"].items()}
+    rest = {table: items[1:] for table, items in request["RequestItems"].items() if items[1:]}
+    response = await handle(method, path, headers, json.dumps({**request, "RequestItems": kept}).encode(), query)
+    if response[0] != 200:
+        return response
+    answered = {**json.loads(response[2]), "UnprocessedItems": rest}
+    return response[0], response[1], json.dumps(answered).encode()
+
+
+def _error(name: str, kind: str, call: str, function: str) -> Any:
+    status, code = _SERVICE_ERRORS[name][kind]
+    message = _message(kind, call, function)
+    if name == "iam":
+        return service("iam")._error(status, code, message)
+    return core("responses").error_response_json(code, message, status)
+
+
+def _message(kind: str, call: str, caller: str) -> str:
+    return {
+        "throttled": "Rate exceeded (injected fault)",
+        "access_denied": f"User: {caller} is not authorized to perform: {call} (injected fault)",
+    }.get(kind, "Internal error (injected fault)")
+
+
+# Calls that the state machine makes
+
+
+def _faulty_integration(invoke: Any) -> Any:
+    states = service("stepfunctions")
+
+    def invoke_resource(resource: str, data: Any) -> Any:
+        integration = re.fullmatch(r"arn:aws:states:::(dynamodb):([a-z])([A-Za-z]+)", resource)
+        fault = None
+        if integration is not None:
+            call = f"{integration[1]}:{integration[2].upper()}{integration[3]}"
+            fault = _injector.meet(call, STATE_MACHINE)
+        if fault is None:
+            return invoke(resource, data)
+        if fault.kind == "lost_response":
+            invoke(resource, data)
+        if fault.kind == "timeout":
+            _hang(fault)
+        kind = fault.kind if fault.kind in _SERVICE_ERRORS["dynamodb"] else "error"
+        _, code = _SERVICE_ERRORS["dynamodb"][kind]
+        raise states._ExecutionError(f"DynamoDB.{code}", _message(kind, fault.call, "the state machine"))
+
+    return invoke_resource
+
+
+def _faulty_invocation(execute: Any) -> Any:
+    def execute_function(func: Any, event: Any) -> Any:
+        config = func.get("config") or func
+        fault = _injector.meet(f"lambda:{_step(config['FunctionName'])}", "")
+        if fault is None:
+            return execute(func, event)
+        if fault.kind == "lost_response":
+            execute(func, event)
+        error = _INVOCATION_ERRORS[fault.kind]
+        message = (
+            f"RequestId: injected Error: Task timed out after {config.get('Timeout', 3)}.00 seconds"
+            if fault.kind == "timeout"
+            else _message(fault.kind, "lambda:InvokeFunction", "the state machine")
+        )
+        return {"body": {"errorType": error, "errorMessage": message}, "error": True, "function_error": "Unhandled"}
+
+    return execute_function
+
+
+def _hang(fault: Fault) -> None:
+    end = time.monotonic() + faults.HOLD_SECONDS
+    while time.monotonic() < end and _injector.holds(fault):
+        time.sleep(_SLICE_SECONDS)

@@ -1,0 +1,150 @@
+"""Faults in the local AWS, by the call they hit and its number: what there is, and how to order it.
+
+They hit the calls of the deployed functions and of the state machine only. What a person or a test asks of the local
+AWS is answered as ever, so that the damage can be looked at.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+
+from tests.local_aws.errors import LocalAwsError
+
+if TYPE_CHECKING:
+    from tests.local_aws.emulator import Emulator
+
+ROUTE = "/_local/faults"
+"""Where the emulator takes orders: GET lists the faults with their counts, POST adds one, DELETE removes all."""
+
+STATE_MACHINE = "state_machine"
+EVERY_CALL = "1-"
+
+KINDS = {
+    "throttled": "refused as too many; not executed",
+    "access_denied": "refused for want of a permission; not executed",
+    "error": "an internal error of the service; not executed",
+    "timeout": "no answer for HOLD_SECONDS, then an internal error; not executed",
+    "lost_response": "executed, but answered with an internal error",
+    "crash": "the calling function's process is killed; not executed",
+    "unprocessed": "BatchWriteItem only: the first item is written, the others come back as UnprocessedItems",
+}
+"""The kinds of faults, and what becomes of the call."""
+
+HOLD_SECONDS = 30
+"""How long a call without an answer hangs, at most: until the fault is removed. The functions' clients wait 15 s."""
+
+_SERVICES = {"dynamodb": "dynamodb", "iam": "iam", "states": "stepfunctions"}
+_EXAMPLES = {"dynamodb": "dynamodb:BatchWriteItem", "iam": "iam:ListUsers", "states": "states:DescribeExecution"}
+_FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault. Made by :func:`fault`, which checks the parts."""
+
+    call: str
+    kind: str
+    numbers: str = EVERY_CALL
+    by: str = ""
+
+    def hits(self, number: int) -> bool:
+        """Tell whether the call of this number, counted from 1, is hit."""
+        first, dash, last = self.numbers.partition("-")
+        if not dash:
+            return number == int(first)
+        return int(first) <= number and (not last or number <= int(last))
+
+
+def fault(call: str, kind: str, numbers: str = "", by: str = "") -> Fault:
+    """Describe a fault.
+
+    Parameters
+    ----------
+    call
+        ``lambda:<step>``, the invocation of a function, or ``<service>:<Operation>``, a call that a function or the
+        state machine makes: ``lambda:write_batch``, ``iam:ListUsers``.
+    kind
+        One of :data:`KINDS`.
+    numbers
+        Which of the calls are hit: ``2``, ``1-3``, ``2-``; empty for all. Counted from the moment the fault is there,
+        and as the service counts: what an SDK sends again is another call.
+    by
+        A step, or ``state_machine``: only its calls count. Empty for anybody's.
+
+    Raises
+    ------
+    LocalAwsError
+        If there is no such call, kind or caller, or the numbers are none; the message says what is allowed.
+    """
+    service, _, operation = call.partition(":")
+    if service == "lambda":
+        if operation not in steps():
+            raise LocalAwsError(f"CALL must be lambda: and one of {', '.join(steps())}, got {call!r}")
+        if by:
+            raise LocalAwsError(f"BY must be empty for {call}, which nobody but the workflow calls, got {by!r}")
+        allowed = [name for name in KINDS if name not in {"crash", "unprocessed"}]
+    elif service in _SERVICES:
+        if operation not in _operations(service):
+            raise LocalAwsError(f"CALL must be an operation of {service}, such as {_EXAMPLES[service]}, got {call!r}")
+        if by and by not in {*steps(), STATE_MACHINE}:
+            raise LocalAwsError(f"BY must be empty, {STATE_MACHINE} or one of {', '.join(steps())}, got {by!r}")
+        allowed = [name for name in KINDS if name != "unprocessed" or operation == "BatchWriteItem"]
+        if by == STATE_MACHINE:
+            allowed.remove("crash")
+    else:
+        raise LocalAwsError(f"CALL must begin with lambda:, {':, '.join(_SERVICES)}:, got {call!r}")
+    if kind not in allowed:
+        raise LocalAwsError(f"FAULT must be one of {', '.join(allowed)} for {call}, got {kind!r}")
+    numbers = numbers or EVERY_CALL
+    match = re.fullmatch(r"([1-9][0-9]{0,5})(-([1-9][0-9]{0,5})?)?", numbers, re.ASCII)
+    if match is None or (match[3] and int(match[3]) < int(match[1])):
+        raise LocalAwsError(f"NUMBERS must be like 2, 1-3 or 2-, got {numbers!r}")
+    return Fault(call, kind, numbers, by)
+
+
+def inject(aws: Emulator, ordered: Fault) -> None:
+    """Let a fault happen from now on."""
+    _request(aws, "POST", json.dumps(asdict(ordered)))
+
+
+def mend(aws: Emulator) -> None:
+    """Remove every fault; calls that hang are answered."""
+    _request(aws, "DELETE")
+
+
+def injected(aws: Emulator) -> list[dict[str, Any]]:
+    """Return the faults that are there, each with ``seen`` and ``hit``: how many calls matched, and were hit."""
+    faults: list[dict[str, Any]] = json.loads(_request(aws, "GET"))
+    return faults
+
+
+def _request(aws: Emulator, method: str, body: str | None = None) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=10)
+    try:
+        connection.request(method, ROUTE, body)
+        response = connection.getresponse()
+        answer = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise LocalAwsError(f"the local AWS refuses the fault: {answer.decode(errors='replace')}")
+    return answer
+
+
+@cache
+def steps() -> tuple[str, ...]:
+    """Return the steps that are functions, by the names of their folders."""
+    return tuple(sorted(handler.parent.name for handler in _FUNCTIONS.glob("*/handler.py")))
+
+
+@cache
+def _operations(service: str) -> frozenset[str]:
+    return frozenset(botocore.session.get_session().get_service_model(_SERVICES[service]).operation_names)
