@@ -10,6 +10,7 @@ import re
 import signal
 import threading
 import time
+import zlib
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -180,8 +181,9 @@ async def _unprocessed(handle: Any, method: str, path: str, headers: Any, body: 
     response = await handle(method, path, headers, json.dumps({**request, "RequestItems": kept}).encode(), query)
     if response[0] != 200:
         return response
-    answered = {**json.loads(response[2]), "UnprocessedItems": rest}
-    return response[0], response[1], json.dumps(answered).encode()
+    answered = json.dumps({**json.loads(response[2]), "UnprocessedItems": rest}).encode()
+    checksum = {"x-amz-crc32": str(zlib.crc32(answered))}
+    return response[0], {**response[1], **checksum}, answered
 
 
 def _error(name: str, kind: str, call: str, function: str) -> Any:
