@@ -110,6 +110,6 @@ def story(state: State) -> str:
     else:
         sentences.append(
             f"{cursor['users_scanned']} users scanned, {cursor['records_written']} records written "
-            f"in {cursor['page']} pages."
+            f"in {cursor['page']} page{'' if cursor['page'] == 1 else 's'}."
         )
     return " ".join(sentences)

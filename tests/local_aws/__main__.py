@@ -25,6 +25,7 @@ from tests.local_aws.users import create_users, parse_count
 DEFAULT_BUILD = Path(__file__).resolve().parents[2] / "build"
 RUN_FACTS = "run.json"
 LOCAL_FACTS = "local.json"
+LOCAL_ENVIRONMENT = "local.env"
 
 DEFAULT_RETENTION_DAYS = 90
 EXIT_FAILED_CHECK = 1
@@ -106,7 +107,7 @@ def run_once(build: Path, users: int, port: int | None) -> int:
 
 
 def bring_up(build: Path, users: int, port: int | None) -> int:
-    """Deploy to a local AWS and leave it running; where it is goes to local.json in the build folder."""
+    """Deploy to a local AWS and leave it running; where it is goes to local.json and local.env in the build folder."""
     work_dir, facts_file = build / "up", build / LOCAL_FACTS
     with _only_one(work_dir):
         aws = _running_emulator(facts_file)
@@ -123,13 +124,14 @@ def bring_up(build: Path, users: int, port: int | None) -> int:
             _create_users(aws, users)
             facts = {"endpoint_url": aws.endpoint_url, "pid": aws.pid, **outputs}
             facts_file.write_text(json.dumps(facts, indent=2) + "\n")
+            (build / LOCAL_ENVIRONMENT).write_text(report.shell_environment(aws.client_env(), outputs))
         except BaseException:
             if fresh:
                 aws.stop()
             raise
     say("The local AWS is up")
     print(f"\nEndpoint        {aws.endpoint_url}\nFacts for tools {_relative(facts_file)}\n\nLook further")
-    for command in report.commands_to_look_further(outputs, aws.endpoint_url):
+    for command in report.commands_to_look_further(_relative(build / LOCAL_ENVIRONMENT)):
         print(f"  {command}")
     print("\nStop it with `make down`.")
     return 0
@@ -143,6 +145,7 @@ def down(build: Path) -> int:
         return 0
     emulator.stop(json.loads(facts_file.read_text())["pid"])
     facts_file.unlink()
+    (build / LOCAL_ENVIRONMENT).unlink(missing_ok=True)
     print("the local AWS is stopped")
     return 0
 

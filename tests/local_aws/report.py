@@ -1,8 +1,11 @@
 """Tells a person about a scan: live, while it runs, and as a summary when it has ended."""
 
 import json
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from tests.local_aws.scan import METRIC_NAMESPACE, Check, Execution, Facts, Visit
@@ -102,20 +105,32 @@ def _state_times(visits: Sequence[Visit]) -> list[str]:
     return [f"  {name:<15}{count:>6}{seconds:>10.2f}" for name, (count, seconds) in totals.items()]
 
 
-def commands_to_look_further(outputs: Mapping[str, Any], endpoint_url: str) -> list[str]:
+def commands_to_look_further(environment_file: str) -> list[str]:
     """Return commands for the AWS CLI that show more of a local AWS that keeps running."""
-    aws = f"aws --endpoint-url {endpoint_url}"
-    table, machine = outputs["dynamodb_table_name"], outputs["state_machine_arn"]
     manifests = '{":k": {"S": "__scan__"}, ":p": {"S": "scan#"}}'
     return [
-        "export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1",
-        f"{aws} stepfunctions start-execution --state-machine-arn {machine}",
-        f"{aws} stepfunctions list-executions --state-machine-arn {machine}",
-        f"{aws} dynamodb query --table-name {table} --no-scan-index-forward "
+        f". {environment_file}",
+        'aws stepfunctions start-execution --state-machine-arn "$STATE_MACHINE_ARN"',
+        'aws stepfunctions list-executions --state-machine-arn "$STATE_MACHINE_ARN"',
+        'aws dynamodb query --table-name "$TABLE_NAME" --no-scan-index-forward '
         "--key-condition-expression 'user_name = :k AND begins_with(scan_timestamp, :p)' "
         f"--expression-attribute-values '{manifests}'",
-        f"{aws} logs tail /aws/lambda/{outputs['lambda_function_names']['emit_metrics']}",
+        'aws logs tail "$LOG_GROUP_PREFIX-emit-metrics"',
     ]
+
+
+def shell_environment(client_environment: Mapping[str, str], outputs: Mapping[str, Any]) -> str:
+    """Return what a shell reads so that the AWS CLI talks to a local AWS, and commands have names to use."""
+    log_group = outputs["log_group_names"]["emit_metrics"]
+    variables = {
+        **client_environment,
+        "STATE_MACHINE_ARN": outputs["state_machine_arn"],
+        "TABLE_NAME": outputs["dynamodb_table_name"],
+        "LOG_GROUP_PREFIX": log_group.removesuffix("-emit-metrics"),
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    # The development environment has the AWS CLI, too, for those who have none.
+    return "\n".join([*lines, f'export PATH="$PATH":{shlex.quote(str(Path(sys.executable).parent))}']) + "\n"
 
 
 def facts_as_json(execution: Execution, facts: Facts, checks: Sequence[Check], users: int) -> dict[str, Any]:

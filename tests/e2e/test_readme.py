@@ -1,0 +1,61 @@
+"""The README's exercise, typed as it stands there."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def commands(section: str) -> str:
+    """Return the commands of all blocks of a section."""
+    text = (REPOSITORY / "README.md").read_text()
+    body = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return "".join(re.findall(r"^```sh\n(.*?)^```", body, re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Path]:
+    """Return a copy of this checkout, with the development environment that is installed here."""
+    folder = tmp_path / "checkout"
+    for name in ("functions", "statemachine", "terraform", "tests"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".terraform*"))
+    shutil.copy2(REPOSITORY / "Makefile", folder)
+    (folder / "build").mkdir()
+    for name in ("venv", "tools"):
+        (folder / "build" / name).symlink_to(REPOSITORY / "build" / name)
+    yield folder
+    subprocess.run(["make", "down"], cwd=folder, check=True, capture_output=True)
+
+
+def test_a_failed_run_is_redriven_to_its_end_as_the_readme_says(checkout: Path) -> None:
+    script = commands("Redrive a failed run")
+    assert "redrive-execution" in script
+
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=checkout,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_VAR_"))},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    output = done.stdout
+    assert done.returncode == 0, output + done.stderr
+    # First it fails for the reason that was made up, and says how far it got; then the same execution succeeds.
+    failed, _, succeeded = output.partition("every call is answered again")
+    assert "FAILED" in failed
+    assert "failed: AccessDenied: An error occurred (AccessDenied) when calling the ListUsers operation" in failed
+    assert "500 users scanned, 500 records written in 1 page" in failed
+    assert "SUCCEEDED" in succeeded
+    assert '"S": "COMPLETE"' in succeeded
+    for name, value in {"users_scanned": 1200, "records_written": 1200, "errors": 0, "attempt": 2}.items():
+        assert re.search(rf'"{name}": {{\s+"N": "{value}"', succeeded), f"{name} is not {value}: {succeeded}"
+    assert "the local AWS is stopped" in succeeded
