@@ -93,8 +93,10 @@ def story(state: State) -> str:
         name, text = describe(state["error"])
         sentences.append(f"{name}: {text.rstrip('.')}.")
     if cursor is not None and cursor["errors"] > 0:
+        have = "has" if cursor["errors"] == 1 else "have"
         sentences.append(
-            f"{cursor['errors']} users have no record; the WriteBatch iterations and their log lines say why."
+            f"{_counted(cursor['errors'], 'user')} {have} no record; "
+            "the WriteBatch iterations and their log lines say why."
         )
     # A failure of the finally path is told after the original one, never instead of it.
     if "emit_metrics_error" in state:
@@ -109,7 +111,11 @@ def story(state: State) -> str:
         sentences.append("No user was listed.")
     else:
         sentences.append(
-            f"{cursor['users_scanned']} users scanned, {cursor['records_written']} records written "
-            f"in {cursor['page']} page{'' if cursor['page'] == 1 else 's'}."
+            f"{_counted(cursor['users_scanned'], 'user')} scanned, "
+            f"{_counted(cursor['records_written'], 'record')} written in {_counted(cursor['page'], 'page')}."
         )
     return " ".join(sentences)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

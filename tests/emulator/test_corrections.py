@@ -9,16 +9,20 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from tests.emulator.conftest import Account
+from tests.local_aws import emulator
 from tests.local_aws.corrections import CORRECTIONS, install_all
 from tests.local_aws.corrections.cloudwatch import parse_embedded_metrics
 from tests.local_aws.corrections.iam import PASSWORD_LAST_USED_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PAYLOAD_LIMIT = 262_144
 
@@ -628,3 +632,43 @@ class TestTracing:
 
     def test_defect(self, bare: Account) -> None:
         defect("states_tracing", self.described(bare, update=False) != {"enabled": True})
+
+
+class TestMocks:
+    """A task that is mocked to fail once, and is retried."""
+
+    CONFIG: ClassVar[dict[str, Any]] = {
+        "StateMachines": {"mocked": {"TestCases": {"Once": {"Scan": "Second"}}}},
+        "MockedResponses": {
+            "Second": {"0": {"Throw": {"Error": "Busy", "Cause": "once"}}, "1-2": {"Return": {"Payload": "done"}}}
+        },
+    }
+
+    def run(self, folder: Path, without: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+        """Return how the execution ended, and its history."""
+        config = folder / "mocks.json"
+        config.write_text(json.dumps(self.CONFIG))
+        settings = {"SFN_MOCK_CONFIG": str(config), "SFN_WAIT_SCALE": "0"}
+        log_file = folder / "emulator.log"
+        with emulator.running(log_file=log_file, environment=settings, auth=False, without=without) as running:
+            account = Account(running)
+            scan = task("function", Retry=[{"ErrorEquals": ["Busy"], "MaxAttempts": 3}])
+            machine = account.states.create_state_machine(
+                name="mocked",
+                definition=json.dumps({"StartAt": "Scan", "States": {"Scan": scan}}),
+                roleArn="arn:aws:iam::000000000000:role/any",
+            )["stateMachineArn"]
+            execution = account.states.start_execution(stateMachineArn=f"{machine}#Once")["executionArn"]
+            return account.wait(execution), account.history(execution)
+
+    def test_every_retry_takes_the_next_response(self, tmp_path: Path) -> None:
+        description, history = self.run(tmp_path)
+        assert (description["status"], description.get("output")) == ("SUCCEEDED", '"done"')
+        assert history == [
+            "ExecutionStarted", "TaskStateEntered", "TaskScheduled", "TaskFailed", "TaskScheduled", "TaskSucceeded",
+            "TaskStateExited", "ExecutionSucceeded",
+        ]  # fmt: skip
+
+    def test_defect(self, tmp_path: Path) -> None:
+        description, _ = self.run(tmp_path, without=CORRECTIONS)
+        defect("states_mocks", description["status"] == "FAILED")

@@ -115,7 +115,11 @@ class Engine:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{arn} still runs after {seconds} s")
             time.sleep(0.01)
-        history = self._former_events.get(arn, []) + client.get_execution_history(executionArn=arn)["events"]
+        history = client.get_execution_history(executionArn=arn)["events"]
+        if arn in self._former_events:
+            # Redriven: as on AWS, the state that is repeated is not entered a second time.
+            entered = [number for number, event in enumerate(history) if "stateEnteredEventDetails" in event]
+            history = self._former_events[arn] + history[entered[0] + 1 :] if entered else self._former_events[arn]
         return Execution(
             arn=arn,
             status=described["status"],

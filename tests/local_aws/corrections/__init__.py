@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from tests.local_aws.corrections import cloudwatch, iam, lambda_, redrive, roles, stepfunctions
+from tests.local_aws.corrections import cloudwatch, iam, lambda_, mocks, redrive, roles, stepfunctions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -22,6 +22,8 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "lambda_python_runtime": lambda_.python_runtime,
     "cloudwatch_emf": cloudwatch.embedded_metrics,
     "cloudwatch_no_dimensions": cloudwatch.no_dimensions,
+    # Before all that surround a call, so that a mocked one is treated as a real one.
+    "states_mocks": mocks.responses,
     # Before states_timeout and states_end, which have to surround a redriven run as they do the first.
     "states_redrive": redrive.redrive,
     # Before states_end, whose numbering of runs has to surround it.

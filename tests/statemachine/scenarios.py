@@ -1,0 +1,129 @@
+"""The scenarios that every engine runs, and what each of them has to do with the state machine.
+
+What the tasks answer is in ``statemachine/mock_config.json``, in the format of Step Functions Local: one test case a
+scenario. Engines that run no functions read it; the one that runs the real handlers takes the errors from it, and holds
+the handlers' results against the mocked ones.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+MOCK_CONFIG = Path(__file__).parents[2] / "statemachine" / "mock_config.json"
+STATE_MACHINE = "iam-user-monitor"
+
+BEGIN = ("AcquireLock", "LockAcquired?")
+FINALLY = ("EmitMetrics", "ReleaseLock", "ScanOutcome?")
+SUCCESS = (*FINALLY, "ScanSucceeded")
+FAILURE = (*FINALLY, "FailScan")
+
+
+def page(*iterations: str) -> tuple[str, ...]:
+    """Return the route through one page, given the states of its batches."""
+    return ("ListUsers", "WriteRecords", *iterations, "SaveProgress", "MorePages?")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """An account, what goes wrong, and how the execution has to go.
+
+    Attributes
+    ----------
+    case
+        The name of its test case in the mock configuration.
+    users, page_size
+        The account that the mocked answers describe; two users make a batch.
+    route
+        The states entered, those of the Map's iterations included, before and after a redrive.
+    output
+        What the execution's output has to contain: ``outcome`` without the duration, or ``acquired``.
+    error, cause
+        The execution's error, and what its cause has to contain.
+    redriven
+        Whether the execution is redriven once it has failed; status, output and error are those after that.
+    """
+
+    case: str
+    route: tuple[str, ...]
+    status: str = "SUCCEEDED"
+    users: int = 3
+    page_size: int = 100
+    output: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    cause: str = ""
+    redriven: bool = False
+    lock_held: bool = False
+
+
+def complete(users: int) -> dict[str, Any]:
+    return {"status": "COMPLETE", "users_scanned": users, "records_written": users, "errors": 0}
+
+
+ONE_PAGE = (*BEGIN, *page("WriteBatch", "WriteBatch"), *SUCCESS)
+
+SCENARIOS = [
+    Scenario("OnePage", ONE_PAGE, output=complete(3)),
+    Scenario("ManyPages", (*BEGIN, *page("WriteBatch") * 3, *SUCCESS), users=5, page_size=2, output=complete(5)),
+    Scenario("EmptyAccount", (*BEGIN, *page(), *SUCCESS), users=0, output=complete(0)),
+    Scenario("LockHeld", (*BEGIN, "ScanSkipped"), output={"acquired": False}, lock_held=True),
+    Scenario("RetriesThenSuccess", ONE_PAGE, output=complete(3)),
+    Scenario(
+        "BatchFails",
+        (*BEGIN, *page("WriteBatch", "WriteBatch", "BatchFailed"), *FAILURE),
+        "FAILED",
+        error="ScanFailed",
+        cause="1 user has no record",
+    ),
+    Scenario(
+        "AcquireLockFails", ("AcquireLock", *FAILURE), "FAILED", error="ScanFailed", cause="AccessDenied: no PutItem"
+    ),
+    Scenario(
+        "ListUsersFails",
+        (*BEGIN, "ListUsers", *FAILURE),
+        "FAILED",
+        error="ScanFailed",
+        cause="AccessDenied: no ListUsers",
+    ),
+    Scenario(
+        "SaveProgressFails",
+        (*BEGIN, *page("WriteBatch", "WriteBatch")[:-1], *FAILURE),
+        "FAILED",
+        error="ScanFailed",
+        cause="LockLost: another scan owns the lock",
+    ),
+    Scenario(
+        "EmitMetricsFails", (*ONE_PAGE[:-1], "FailScan"), "FAILED", error="ScanFailed", cause="EmitMetrics failed"
+    ),
+    Scenario(
+        "ReleaseLockFails", (*ONE_PAGE[:-1], "FailScan"), "FAILED", error="ScanFailed", cause="ReleaseLock failed"
+    ),
+    Scenario("LockPassedOn", ONE_PAGE, output=complete(3)),
+    Scenario(
+        "FailScanFails", (*BEGIN, "ListUsers", *FAILURE), "FAILED", error="Sandbox.Timedout", cause="Task timed out"
+    ),
+    Scenario(
+        "Redriven",
+        (*BEGIN, "ListUsers", *FAILURE, *ONE_PAGE),
+        output=complete(3),
+        redriven=True,
+    ),
+]
+
+
+@cache
+def mock_config() -> dict[str, Any]:
+    """Return the mock configuration."""
+    config: dict[str, Any] = json.loads(MOCK_CONFIG.read_text())
+    return config
+
+
+def responses(case: str, state: str) -> Iterator[dict[str, Any]]:
+    """Yield what a state of a test case answers, call by call: ``{"Return": …}`` or ``{"Throw": …}``."""
+    name = mock_config()["StateMachines"][STATE_MACHINE]["TestCases"][case].get(state)
+    for numbers, response in mock_config()["MockedResponses"].get(name, {}).items():
+        first, _, last = numbers.partition("-")
+        for _ in range(int(first), int(last or first) + 1):
+            yield response
