@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 USERS ?= 250
+# The end-to-end tests mostly wait, so a few files of tests run side by side.
+WORKERS ?= 3
 PORT ?=
 CALL ?=
 FAULT ?=
@@ -79,11 +81,16 @@ test-unit test-statemachine test-emulator test-terraform test-e2e: test-%:
 
 .PHONY: test-faults
 test-faults: ## Run the fault matrix, every state and every fault, and print it as a table
-	@$(MAKE) pytest TESTS=tests/statemachine/test_fault_matrix.py
+	@$(MAKE) pytest TESTS=tests/statemachine/test_fault_matrix.py WORKERS=0
+
+.PHONY: test-sfn-local
+test-sfn-local: $(INSTALLED) ## Run the scenarios on AWS's Step Functions Local, which needs Docker
+	@$(PY) -m tests.statemachine.sfn_local
+	@REQUIRE_DOCKER=1 $(PY) -m pytest -p no:cacheprovider tests/statemachine/test_scenarios.py -k StepFunctionsLocal
 
 .PHONY: pytest
 pytest: $(INSTALLED) $(PACKAGE)
-	@$(PY) -m pytest -p no:cacheprovider $(TESTS)
+	@$(PY) -m pytest -p no:cacheprovider --numprocesses $(WORKERS) --dist loadfile $(TESTS)
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and format of the Python code

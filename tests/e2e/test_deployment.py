@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 from tests.e2e.conftest import USERS, Deployment
-from tests.local_aws import scan
+from tests.local_aws import faults, scan
 from tests.local_aws.report import path_of
 
 RETENTION_DAYS = 90
@@ -41,13 +41,20 @@ def test_some_users_have_a_password_that_was_used_and_some_have_not(deployment: 
 
 
 def test_of_two_scans_at_once_one_is_skipped(deployment: Deployment) -> None:
-    executions = [deployment.finish(arn) for arn in [deployment.start(), deployment.start()]]
+    # Given a scan that is at work, for it hangs where it writes
+    faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "1"))
+    first = deployment.start()
+    try:
+        deployment.wait_for(lambda: faults.injected(deployment.aws)[0]["hit"] == 1, "the first scan writes nothing")
+        second = deployment.run()
+    finally:
+        faults.mend(deployment.aws)
 
-    assert [execution.status for execution in executions] == ["SUCCEEDED", "SUCCEEDED"]
-    ends = sorted(execution.visits[-1].state for execution in executions)
-    assert ends == ["ScanSkipped", "ScanSucceeded"]
+    assert (second.status, second.visits[-1].state) == ("SUCCEEDED", "ScanSkipped")
     lines = _log_lines(deployment, "acquire_lock")
     assert [line for line in lines if line["message"] == "Failed to acquire execution lock"]
+    done = deployment.finish(first)
+    assert (done.status, done.visits[-1].state) == ("SUCCEEDED", "ScanSucceeded")
 
 
 def test_the_completion_line_is_in_the_log_with_its_execution(deployment: Deployment) -> None:

@@ -18,7 +18,7 @@ from tests.e2e.conftest import Deployment, deployed
 from tests.local_aws import faults, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.local_aws.faults import Fault
 
@@ -111,8 +111,8 @@ def test_nothing_is_lost_and_nothing_stays_stuck(deployment: Deployment, case: C
     assert (execution.status, case.error in execution.cause) == (case.status, True), execution.cause
     assert all(fault["hit"] for fault in faults.injected(deployment.aws))
     # The lock is free, at the latest when CleanUp has heard of it
-    wait_for(lambda: deployment.lock() is None, "the lock is held")
-    wait_for(lambda: manifest(deployment, execution)["status"] == case.manifest, "the manifest is wrong")
+    deployment.wait_for(lambda: deployment.lock() is None, "the lock is held")
+    deployment.wait_for(lambda: manifest(deployment, execution)["status"] == case.manifest, "the manifest is wrong")
     # Every attempt has its metrics once
     assert attempts(deployment) - attempts_before == 1
     # What the manifest says to be written is there, once
@@ -143,7 +143,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_its_batches_frees_the_lock(deplo
     # Given a run that hangs in the second page's batches
     faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "3-"))
     arn = deployment.start()
-    wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
+    deployment.wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
     lock = deployment.lock()
     assert lock is not None
     assert lock["owner"]["S"] == arn
@@ -151,11 +151,11 @@ def test_a_run_that_is_stopped_in_the_middle_of_its_batches_frees_the_lock(deplo
     stopped_at = time.monotonic()
     deployment.aws.client("stepfunctions").stop_execution(executionArn=arn, error="Operator", cause="by hand")
     # Then the lock is free within seconds, and the manifest says what happened
-    wait_for(lambda: deployment.lock() is None, "the lock is held")
+    deployment.wait_for(lambda: deployment.lock() is None, "the lock is held")
     assert time.monotonic() - stopped_at < CLEAN_UP_SECONDS
     execution = deployment.finish(arn)
     assert execution.status == "ABORTED"
-    wait_for(lambda: manifest(deployment, execution)["status"] == "ABORTED", "the manifest is wrong")
+    deployment.wait_for(lambda: manifest(deployment, execution)["status"] == "ABORTED", "the manifest is wrong")
     # And the next run works, and the stopped one can be redriven to its end
     faults.mend(deployment.aws)
     next_second()
@@ -192,7 +192,7 @@ def test_users_who_come_and_go_while_a_scan_runs_harm_nobody_else(deployment: De
     listed, unlisted = others[0], others[-1]
     faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "1"))
     arn = deployment.start()
-    wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
+    deployment.wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
     # When one user of it is deleted, one who is still to be listed, too, and new ones come before and behind the marker
     try:
         for name in (listed, unlisted):
@@ -217,13 +217,6 @@ def test_users_who_come_and_go_while_a_scan_runs_harm_nobody_else(deployment: De
 def next_second() -> None:
     """Wait for the next second: a scan is named after its second."""
     time.sleep(1.01 - time.time() % 1)
-
-
-def wait_for(condition: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + CLEAN_UP_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.05)
 
 
 def everybody(deployment: Deployment) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -69,3 +70,10 @@ def running(mock_config: Path) -> Iterator[Any]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+if __name__ == "__main__":
+    reason = unavailable()
+    if reason is not None:
+        print(f"error: {reason}", file=sys.stderr)
+        sys.exit(2)
