@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.config import Config
 
 from tests.local_aws import emulator
 from tests.local_aws.corrections import CORRECTIONS
@@ -41,6 +42,8 @@ class Account:
         self.iam: Any = session.client("iam")
         self.functions: Any = session.client("lambda")
         self.states: Any = session.client("stepfunctions")
+        # TestState has a host of its own on AWS, which a local endpoint has not.
+        self.states_without_host_prefix: Any = session.client("stepfunctions", config=Config(inject_host_prefix=False))
         self.metrics: Any = session.client("cloudwatch")
         self.logs: Any = session.client("logs")
         self.events: Any = session.client("events")

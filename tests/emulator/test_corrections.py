@@ -672,3 +672,24 @@ class TestMocks:
     def test_defect(self, tmp_path: Path) -> None:
         description, _ = self.run(tmp_path, without=CORRECTIONS)
         defect("states_mocks", description["status"] == "FAILED")
+
+
+class TestTestState:
+    """What becomes of an error of a state with both Retry and Catch; ``tests/statemachine`` asks it of every task."""
+
+    def status(self, account: Account, retries: int) -> str:
+        scan = task("function", Retry=[{"ErrorEquals": ["Busy"], "MaxAttempts": 2}], **catch("Busy"))
+        states = {"Scan": scan, "Caught": {"Type": "Succeed"}}
+        answer = account.states_without_host_prefix.test_state(
+            definition=json.dumps({"StartAt": "Scan", "States": states}),
+            stateName="Scan",
+            mock={"errorOutput": {"error": "Busy", "cause": "once"}},
+            stateConfiguration={"retrierRetryCount": retries},
+        )
+        return str(answer["status"])
+
+    def test_it_is_retried_before_it_is_caught(self, aws: Account) -> None:
+        assert [self.status(aws, retries) for retries in range(3)] == ["RETRIABLE", "RETRIABLE", "CAUGHT_ERROR"]
+
+    def test_defect(self, bare: Account) -> None:
+        defect("states_test_state", self.status(bare, 0) == "CAUGHT_ERROR")

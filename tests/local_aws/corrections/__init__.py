@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from tests.local_aws.corrections import cloudwatch, iam, lambda_, mocks, redrive, roles, stepfunctions
+from tests.local_aws.corrections import cloudwatch, iam, lambda_, mocks, redrive, roles, single_state, stepfunctions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -32,6 +32,7 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "states_payload_limit": stepfunctions.payload_limit,
     "states_retry_delay": stepfunctions.retry_delay,
     "states_tracing": stepfunctions.tracing,
+    "states_test_state": single_state.errors,
     "state_machine_role": roles.state_machine_role,
     "rule_target_role": roles.rule_target_role,
 }

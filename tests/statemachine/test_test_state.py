@@ -1,0 +1,183 @@
+"""Every task's Retry and Catch, error by error, asked of the TestState API.
+
+The local AWS answers; with ``RUN_ON_AWS=1`` (``make test-aws``) it is AWS itself. Nothing is executed: what the task
+answers is given, so the role and the functions need not exist.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests.local_aws import emulator
+from tests.statemachine import definition
+from tests.statemachine.scenarios import STATE_MACHINE, mock_config
+
+RENDERED = definition.render(
+    {
+        **{
+            f"{step}_function_arn": f"arn:aws:lambda:us-east-1:123456789012:function:{step}"
+            for step in definition.STEPS
+        },
+        "table_name": "iam-user-records",
+        "map_concurrency": 5,
+        "task_timeout_seconds": 60,
+        "scan_timeout_seconds": 600,
+    }
+)
+STATES = dict(definition.states(RENDERED))
+TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+
+SCAN = {
+    "scan_timestamp": "2026-01-31T10:00:00Z",
+    "execution_arn": f"arn:aws:states:us-east-1:123456789012:execution:{STATE_MACHINE}:example",
+    "started_at": "2026-01-31T10:00:00.000Z",
+    "attempt": 1,
+}
+CURSOR = {"marker": None, "page": 0, "users_scanned": 0, "records_written": 0, "errors": 0, "restarts": 0}
+USER = {"user_name": "alice", "user_id": "AIDA", "arn": "arn:aws:iam::123456789012:user/alice"}
+# What each task is given, in the shapes of the state data.
+INPUTS: dict[str, dict[str, Any]] = {
+    "AcquireLock": {"trigger": "manual"},
+    "ListUsers": {"scan": SCAN, "cursor": CURSOR},
+    "WriteBatch": {"scan": SCAN, "batch": {"users": [USER]}},
+    "SaveProgress": {
+        "scan": SCAN,
+        "cursor": CURSOR,
+        "page": {"count": 1, "next_marker": None, "restarted": False},
+        "writes": [{"written": 1, "failed": 0}],
+    },
+    "EmitMetrics": {"scan": SCAN, "cursor": CURSOR},
+    "ReleaseLock": {"scan": SCAN, "cursor": CURSOR, "outcome": {"status": "COMPLETE"}},
+    "FailScan": {"scan": SCAN, "cursor": CURSOR, "error": {"Error": "AccessDenied", "Cause": "{}"}},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An error of a task after so many retries, and what must become of it."""
+
+    state: str
+    error: str
+    retries: int
+    status: str
+    next_state: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.state}-{self.error}-{self.retries}-{self.status}"
+
+
+def cases() -> Iterator[Case]:
+    """Yield, for every error that a retrier or catcher names: each retry, and what follows when none is left."""
+    for name, state in TASKS.items():
+        rules = [*state.get("Retry", []), *state.get("Catch", [])]
+        named = {error for rule in rules for error in rule["ErrorEquals"]} - {"States.ALL"}
+        for error in sorted(named | {"AnythingElse"}):
+            retrier = _first(state.get("Retry", []), error)
+            attempts = retrier["MaxAttempts"] if retrier else 0
+            for retries in range(attempts):
+                yield Case(name, error, retries, "RETRIABLE")
+            catcher = _first(state.get("Catch", []), error)
+            if catcher:
+                yield Case(name, error, attempts, "CAUGHT_ERROR", catcher["Next"])
+            else:
+                yield Case(name, error, attempts, "FAILED")
+
+
+def _first(rules: list[dict[str, Any]], error: str) -> dict[str, Any] | None:
+    # States.ALL does not match States.DataLimitExceeded (Step Functions developer guide, "Handling errors").
+    general = {error} if error == "States.DataLimitExceeded" else {error, "States.ALL"}
+    return next((rule for rule in rules if general & set(rule["ErrorEquals"])), None)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Return a Step Functions client: of the local AWS, or of AWS where that is asked for."""
+    if os.environ.get("RUN_ON_AWS"):
+        yield boto3.client("stepfunctions")
+        return
+    log_file = tmp_path_factory.mktemp("emulator") / "emulator.log"
+    with emulator.running(log_file=log_file, auth=False) as aws:
+        # The operation has a host of its own on AWS, sync-states…, which a local endpoint has not.
+        yield aws.session().client("stepfunctions", config=Config(inject_host_prefix=False))
+
+
+def ask(client: Any, state: str, mock: dict[str, Any], **configuration: Any) -> Any:
+    return client.test_state(
+        definition=json.dumps(RENDERED),
+        stateName=state,
+        input=json.dumps(INPUTS[state]),
+        inspectionLevel="DEBUG",
+        mock={**mock, "fieldValidationMode": "NONE"},
+        context=json.dumps(
+            {
+                "Execution": {"Id": SCAN["execution_arn"], "Input": {}, "StartTime": SCAN["started_at"]},
+                "StateMachine": {"Id": "arn:aws:states:us-east-1:123456789012:stateMachine:test", "Name": "test"},
+            }
+        ),
+        **configuration,
+    )
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_an_error_is_retried_so_often_and_then_goes_there(client: Any, case: Case) -> None:
+    answer = ask(
+        client,
+        case.state,
+        {"errorOutput": {"error": case.error, "cause": "mocked"}},
+        stateConfiguration={"retrierRetryCount": case.retries},
+    )
+
+    assert (answer["status"], answer.get("nextState")) == (case.status, case.next_state)
+    if case.status == "CAUGHT_ERROR":
+        # The state data is kept, beside the error where it is kept.
+        output = json.loads(answer["output"])
+        assert INPUTS[case.state].items() <= output.items()
+
+
+@pytest.mark.parametrize("state", TASKS)
+def test_a_result_leads_to_the_next_state(client: Any, state: str) -> None:
+    result = mock_config()["MockedResponses"]
+    returned = {
+        "AcquireLock": result["AcquireLockNew"]["0"],
+        "ListUsers": result["ListUsersOnePage"]["0"],
+        "WriteBatch": result["WriteBatchOnePage"]["0"],
+        "SaveProgress": result["SaveProgressOnePage"]["0"],
+        "EmitMetrics": result["EmitMetricsOnePage"]["0"],
+        "ReleaseLock": result["ReleaseLockDone"]["0"],
+        "FailScan": result["FailScanThenGoesOn"]["1"],
+    }[state]["Return"]
+
+    answer = ask(client, state, {"result": json.dumps(returned)})
+
+    assert (answer["status"], answer.get("nextState")) == ("SUCCEEDED", TASKS[state].get("Next")), answer
+    output = json.loads(answer["output"])
+    expected = {
+        "AcquireLock": {"acquired", "scan", "cursor"},
+        "ListUsers": {"scan", "cursor", "page"},
+        "WriteBatch": {"written", "failed"},
+        "SaveProgress": {"scan", "cursor"},
+        "EmitMetrics": {"scan", "cursor", "outcome"},
+        "ReleaseLock": {"scan", "cursor", "outcome"},
+    }.get(state)
+    assert expected is None or set(output) == expected
+
+
+@pytest.mark.parametrize("state", sorted(TASKS.keys() - {"FailScan"}))
+def test_the_waits_between_retries_grow_up_to_half_a_minute(client: Any, state: str) -> None:
+    waits = [
+        ask(
+            client,
+            state,
+            {"errorOutput": {"error": "Lambda.TooManyRequestsException", "cause": "mocked"}},
+            stateConfiguration={"retrierRetryCount": retries},
+        )["inspectionData"]["errorDetails"]["retryBackoffIntervalSeconds"]
+        for retries in range(5)
+    ]
+    assert waits == sorted(waits)
+    assert waits[0] < waits[-1] <= 30
