@@ -124,7 +124,7 @@ def ask(client: Any, state: str, mock: dict[str, Any], **configuration: Any) -> 
     )
 
 
-@pytest.mark.parametrize("case", cases(), ids=str)
+@pytest.mark.parametrize("case", list(cases()), ids=str)
 def test_an_error_is_retried_so_often_and_then_goes_there(client: Any, case: Case) -> None:
     answer = ask(
         client,
