@@ -18,6 +18,8 @@ from tests.local_aws.corrections import CORRECTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import boto3
+
     from tests.local_aws.emulator import Emulator
 
 # Waits and retries take a tenth of their time.
@@ -48,6 +50,8 @@ class Account:
         self.logs: Any = session.client("logs")
         self.events: Any = session.client("events")
         self.tables: Any = session.client("dynamodb")
+        self._emulator = emulator
+        self._sts: Any = session.client("sts")
         self._created = 0
 
     @cached_property
@@ -69,6 +73,13 @@ class Account:
             policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
             self.iam.put_role_policy(RoleName=name, PolicyName="policy", PolicyDocument=policy)
         return arn
+
+    def assume(self, role: str) -> boto3.Session:
+        """Return a session that acts as a role."""
+        credentials = self._sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+        return self._emulator.session(
+            credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"]
+        )
 
     def function(
         self,

@@ -609,6 +609,90 @@ class TestRoles:
         defect("rule_target_role", self.is_started_by_rule(bare, bare.role()))
 
 
+class TestLeadingKeys:
+    @staticmethod
+    def table(account: Account) -> str:
+        name = account.name("table")
+        account.tables.create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        for key in ("lock", "other"):
+            account.tables.put_item(TableName=name, Item={"id": {"S": key}})
+        return name
+
+    @staticmethod
+    def limited_role(account: Account, *actions: str) -> str:
+        """Create a role that may do this to the item "lock" only."""
+        arn = account.role()
+        statement = {
+            "Effect": "Allow",
+            "Action": list(actions),
+            "Resource": "*",
+            "Condition": {
+                "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["lock"]},
+                "Null": {"dynamodb:LeadingKeys": "false"},
+            },
+        }
+        account.iam.put_role_policy(
+            RoleName=arn.rpartition("/")[2],
+            PolicyName="limited",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        )
+        return arn
+
+    def allowed(self, account: Account, operation: str, request: dict[str, Any]) -> bool:
+        """Tell whether a role that is limited to "lock" may make a request."""
+        actions = ("GetItem", "DeleteItem", "PutItem", "BatchWriteItem", "Scan")
+        role = self.limited_role(account, *(f"dynamodb:{action}" for action in actions))
+        try:
+            getattr(account.assume(role).client("dynamodb"), operation)(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AccessDeniedException":
+                raise
+            return False
+        return True
+
+    def test_a_role_may_touch_the_key_it_is_limited_to_and_no_other(self, aws: Account) -> None:
+        table = self.table(aws)
+
+        for key, expected in (("lock", True), ("other", False)):
+            item = {"id": {"S": key}}
+            writes = {"RequestItems": {table: [{"PutRequest": {"Item": item}}]}}
+            assert self.allowed(aws, "get_item", {"TableName": table, "Key": item}) is expected
+            assert self.allowed(aws, "put_item", {"TableName": table, "Item": item}) is expected
+            assert self.allowed(aws, "batch_write_item", writes) is expected
+            assert self.allowed(aws, "delete_item", {"TableName": table, "Key": item}) is expected
+
+    def test_of_a_batch_every_key_must_be_allowed(self, aws: Account) -> None:
+        table = self.table(aws)
+        writes = [{"PutRequest": {"Item": {"id": {"S": key}}}} for key in ("lock", "other")]
+
+        assert self.allowed(aws, "batch_write_item", {"RequestItems": {table: writes}}) is False
+
+    def test_a_request_without_a_key_is_refused(self, aws: Account) -> None:
+        assert self.allowed(aws, "scan", {"TableName": self.table(aws)}) is False
+
+    @pytest.mark.parametrize(("key", "status"), [("lock", "SUCCEEDED"), ("other", "FAILED")])
+    def test_a_state_machines_role_is_limited_as_well(self, aws: Account, key: str, status: str) -> None:
+        delete = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::dynamodb:deleteItem",
+            "Parameters": {"TableName": self.table(aws), "Key": {"id": {"S": key}}},
+            "End": True,
+        }
+        execution = aws.start({"Delete": delete}, role=self.limited_role(aws, "dynamodb:DeleteItem"))
+
+        assert aws.wait(execution)["status"] == status
+
+    def test_defect(self, bare: Account) -> None:
+        item = {"id": {"S": "lock"}}
+        allowed = self.allowed(bare, "get_item", {"TableName": self.table(bare), "Key": item})
+        defect("dynamodb_leading_keys", not allowed)
+
+
 def test_every_correction_has_a_test_of_its_defect() -> None:
     source = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py"))
     assert [name for name in CORRECTIONS if f'defect("{name}"' not in source] == []

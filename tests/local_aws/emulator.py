@@ -77,10 +77,12 @@ class Emulator:
             "no_proxy": ",".join(exempt),
         }
 
-    def session(self, access_key_id: str = "test", secret_access_key: str = "test") -> boto3.Session:
+    def session(
+        self, access_key_id: str = "test", secret_access_key: str = "test", session_token: str | None = None
+    ) -> boto3.Session:
         """Return a boto3 session of this emulator that reads no AWS configuration of the user.
 
-        With the default credentials it acts as the account's root; those of an IAM user act as that user.
+        With the default credentials it acts as the account's root; those of a user or a role act as that one.
         """
         isolated = botocore.session.Session(
             session_vars={
@@ -94,6 +96,7 @@ class Emulator:
             botocore_session=isolated,
             aws_access_key_id=access_key_id,
             aws_secret_access_key=secret_access_key,
+            aws_session_token=session_token,
             region_name=REGION,
         )
 

@@ -10,7 +10,17 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from tests.local_aws.corrections import cloudwatch, iam, lambda_, mocks, redrive, roles, single_state, stepfunctions
+from tests.local_aws.corrections import (
+    cloudwatch,
+    dynamodb,
+    iam,
+    lambda_,
+    mocks,
+    redrive,
+    roles,
+    single_state,
+    stepfunctions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -22,6 +32,7 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "lambda_python_runtime": lambda_.python_runtime,
     "cloudwatch_emf": cloudwatch.embedded_metrics,
     "cloudwatch_no_dimensions": cloudwatch.no_dimensions,
+    "dynamodb_leading_keys": dynamodb.leading_keys,
     # Before all that surround a call, so that a mocked one is treated as a real one.
     "states_mocks": mocks.responses,
     # Before states_timeout and states_end, which have to surround a redriven run as they do the first.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from typing import Any
 
-from tests.local_aws.corrections import stepfunctions
+from tests.local_aws.corrections import dynamodb, stepfunctions
 from tests.local_aws.corrections._ministack import core, service, wrap
 
 
@@ -17,8 +18,9 @@ def state_machine_role() -> None:
     action (Step Functions developer guide, "How AWS Step Functions works with IAM").
 
     MiniStack with AUTH=true checks requests from outside, but a state machine calls its neighbours directly. Checked
-    here are the role's policies for ``lambda:invoke`` and the optimized DynamoDB integration; not checked are its trust
-    policy and other integrations. To go when a state machine with an empty role cannot invoke a function.
+    here are the role's policies for ``lambda:invoke`` and the optimized DynamoDB integration, whose keys a condition on
+    dynamodb:LeadingKeys sees; not checked are its trust policy and other integrations. To go when a state machine with
+    an empty role cannot invoke a function.
     """
     states = service("stepfunctions")
 
@@ -29,7 +31,8 @@ def state_machine_role() -> None:
             if execution is not None and call is not None:
                 error, action, target = call
                 role = states._state_machines[execution["stateMachineArn"]]["roleArn"]
-                denial = _denial(role, execution["name"], action, target)
+                keys = dynamodb.leading_keys_of(data) if action.startswith("dynamodb:") else []
+                denial = _denial(role, execution["name"], action, target, keys)
                 if denial:
                     raise states._ExecutionError(error, denial)
             return invoke(resource, data)
@@ -81,7 +84,7 @@ def _call(resource: str, data: Any) -> tuple[str, str, str] | None:
     return None
 
 
-def _denial(role_arn: str, session: str, action: str, resource: str) -> str | None:
+def _denial(role_arn: str, session: str, action: str, resource: str, leading_keys: Collection[str] = ()) -> str | None:
     """Return why a role's policies do not allow an action, or None if they do or are not enforced at all."""
     app: Any = importlib.import_module("ministack.app")
     if not app.AUTH:
@@ -96,6 +99,7 @@ def _denial(role_arn: str, session: str, action: str, resource: str) -> str | No
         action=action,
         resource_arn=resource,
         region=service("stepfunctions").get_region(),
+        service_context={"dynamodb:leadingkeys": list(leading_keys)} if leading_keys else {},
     )
     if evaluator.evaluate(context, evaluator._gather_role_policies(role_name, account)).decision == "Allow":
         return None
