@@ -1,4 +1,5 @@
-# One role per function, one for the state machine, one for the schedule. Each may do exactly what its owner does, on
+# One role per function, one for the state machine, one for the schedule. The clean-up rule needs none: EventBridge
+# invokes a function by the function's own policy, in eventbridge.tf. Each role may do exactly what its owner does, on
 # exactly the resources of this deployment. "*" stands only where AWS knows no narrower resource.
 
 # The functions
@@ -25,10 +26,58 @@ data "aws_iam_policy_document" "step" {
   for_each = local.steps
 
   dynamic "statement" {
-    for_each = length(each.value.table_actions) > 0 ? [each.value.table_actions] : []
+    for_each = length(each.value.lock_actions) > 0 ? [each.value.lock_actions] : []
 
     content {
-      sid       = "Table"
+      sid       = "Lock"
+      actions   = statement.value
+      resources = [local.table_arn]
+
+      condition {
+        test     = "ForAllValues:StringEquals"
+        variable = "dynamodb:LeadingKeys"
+        values   = [local.lock_key]
+      }
+
+      # ForAllValues is also true of no values at all: a request that names no key must not pass.
+      condition {
+        test     = "Null"
+        variable = "dynamodb:LeadingKeys"
+        values   = ["false"]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(each.value.manifest_actions) > 0 ? [each.value.manifest_actions] : []
+
+    content {
+      sid       = "Manifest"
+      actions   = statement.value
+      resources = [local.table_arn]
+
+      condition {
+        test     = "ForAllValues:StringEquals"
+        variable = "dynamodb:LeadingKeys"
+        values   = [local.manifest_key]
+      }
+
+      # As above.
+      condition {
+        test     = "Null"
+        variable = "dynamodb:LeadingKeys"
+        values   = ["false"]
+      }
+    }
+  }
+
+  # No condition on the keys: they are the names of the users, which are whatever IAM has. Not even the keys of the lock
+  # and the manifests are excluded, since a user may have such a name; its records differ from them by their sort key.
+  dynamic "statement" {
+    for_each = length(each.value.record_actions) > 0 ? [each.value.record_actions] : []
+
+    content {
+      sid       = "Records"
       actions   = statement.value
       resources = [local.table_arn]
     }
@@ -133,6 +182,19 @@ data "aws_iam_policy_document" "state_machine" {
     sid       = "ReleaseLock"
     actions   = ["dynamodb:DeleteItem"]
     resources = [local.table_arn]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = [local.lock_key]
+    }
+
+    # As for the functions.
+    condition {
+      test     = "Null"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["false"]
+    }
   }
 
   statement {

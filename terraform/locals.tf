@@ -15,7 +15,10 @@ locals {
 
   metric_namespace = "IAMUserMonitor"
   scan_index_name  = "scan-timestamp-index"
-  package_path     = coalesce(var.lambda_package_path, "${path.module}/../build/iam_user_monitor.zip")
+  # Partition keys of the two items that are no records; functions/shared has them, too.
+  lock_key     = "__execution_lock__"
+  manifest_key = "__scan__"
+  package_path = coalesce(var.lambda_package_path, "${path.module}/../build/iam_user_monitor.zip")
 
   # ARNs are put together from names, and not taken from the resources: a role's trust policy must name the resource
   # that needs the role, and so the plan shows every policy and the definition in full, before anything is created.
@@ -39,13 +42,16 @@ locals {
   workflow_function_arns = { for step, arn in local.function_arns : step => arn if step != "clean_up" }
 
   # One function per step of the workflow. The key is also the folder in functions/ and, in PascalCase, the state.
-  # `table_actions`, `account_actions` and `execution_actions` (on executions of this state machine) are all that the
-  # step's role may do besides logging and tracing.
+  # `lock_actions` and `manifest_actions` (on these items of the table), `record_actions` (on any item),
+  # `account_actions` and `execution_actions` (on executions of this state machine) are all that the step's role may do
+  # besides logging and tracing.
   steps = {
     acquire_lock = {
       description = "Takes the execution lock and begins or resumes the scan"
       # DeleteItem: it gives a lock back when the scan of this very second turns out to be another execution's.
-      table_actions     = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+      lock_actions      = ["dynamodb:DeleteItem", "dynamodb:PutItem"]
+      manifest_actions  = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+      record_actions    = []
       account_actions   = []
       execution_actions = []
       environment = {
@@ -56,7 +62,9 @@ locals {
     }
     list_users = {
       description       = "Lists one page of IAM users, cut into batches"
-      table_actions     = []
+      lock_actions      = []
+      manifest_actions  = []
+      record_actions    = []
       account_actions   = ["iam:ListUsers"]
       execution_actions = []
       environment = {
@@ -66,7 +74,9 @@ locals {
     }
     write_batch = {
       description       = "Writes the records of one batch of users"
-      table_actions     = ["dynamodb:BatchWriteItem"]
+      lock_actions      = []
+      manifest_actions  = []
+      record_actions    = ["dynamodb:BatchWriteItem"]
       account_actions   = []
       execution_actions = []
       environment = {
@@ -77,7 +87,9 @@ locals {
     save_progress = {
       description = "Adds a page to the totals, renews the lock and moves the checkpoint"
       # PutItem: it takes the lock again after its lease has expired, in a run that was redriven.
-      table_actions     = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+      lock_actions      = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+      manifest_actions  = ["dynamodb:UpdateItem"]
+      record_actions    = []
       account_actions   = []
       execution_actions = []
       environment = {
@@ -87,7 +99,9 @@ locals {
     }
     emit_metrics = {
       description       = "Emits the metrics of a scan and records its result, on success and on failure"
-      table_actions     = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+      lock_actions      = []
+      manifest_actions  = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+      record_actions    = []
       account_actions   = []
       execution_actions = []
       environment = {
@@ -97,7 +111,9 @@ locals {
     }
     fail_scan = {
       description       = "Ends a run as failed with the original error, or lets a redriven one go on"
-      table_actions     = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+      lock_actions      = []
+      manifest_actions  = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+      record_actions    = []
       account_actions   = []
       execution_actions = []
       environment = {
@@ -108,8 +124,10 @@ locals {
     clean_up = {
       description = "Records runs that were stopped or timed out, and frees their lock"
       # DeleteItem: it frees the lock; its condition keeps it from freeing another run's.
-      table_actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]
-      account_actions = []
+      lock_actions     = ["dynamodb:DeleteItem", "dynamodb:GetItem"]
+      manifest_actions = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+      record_actions   = []
+      account_actions  = []
       # It asks whether a run that was stopped has been redriven meanwhile.
       execution_actions = ["states:DescribeExecution"]
       environment = {
