@@ -74,6 +74,13 @@ class Account:
             self.iam.put_role_policy(RoleName=name, PolicyName="policy", PolicyDocument=policy)
         return arn
 
+    def client(self, service: str, protocol: str) -> Any:
+        """Return a client that speaks one protocol of a service, such as "query", not the one that boto3 prefers."""
+        session: Any = self._emulator.session()
+        loader = session._session.get_component("data_loader")
+        loader.load_service_model(service, "service-2")["metadata"]["protocols"] = [protocol]
+        return session.client(service)
+
     def assume(self, role: str) -> boto3.Session:
         """Return a session that acts as a role."""
         credentials = self._sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]

@@ -693,6 +693,92 @@ class TestLeadingKeys:
         defect("dynamodb_leading_keys", not allowed)
 
 
+class TestAlarms:
+    ALARM: ClassVar[dict[str, Any]] = {
+        "AlarmDescription": "what it means & what to do",
+        "ComparisonOperator": "GreaterThanThreshold",
+        "Threshold": 0.0,
+        "EvaluationPeriods": 2,
+        "TreatMissingData": "notBreaching",
+        "ActionsEnabled": True,
+        "AlarmActions": ["arn:aws:sns:us-east-1:000000000000:alarms"],
+        "OKActions": [],
+        "InsufficientDataActions": [],
+    }
+    METRIC: ClassVar[dict[str, Any]] = {
+        "Namespace": "AWS/States",
+        "MetricName": "ExecutionsFailed",
+        "Dimensions": [{"Name": "StateMachineArn", "Value": "arn"}],
+    }
+    MATH: ClassVar[dict[str, Any]] = {
+        "Metrics": [
+            {"Id": "sum", "Expression": "FILL(failed, 0)", "Label": "failed", "ReturnData": True},
+            {
+                "Id": "failed",
+                "MetricStat": {"Metric": METRIC, "Period": 300, "Stat": "Sum"},
+                "ReturnData": False,
+            },
+        ]
+    }
+    SIMPLE: ClassVar[dict[str, Any]] = {**METRIC, "Statistic": "Sum", "Period": 300}
+
+    def described(self, account: Account, alarm: dict[str, Any], protocol: str | None) -> dict[str, Any]:
+        """Put an alarm and return how it is described, in a protocol of the SDKs or in boto3's own choice."""
+        client = account.metrics if protocol is None else account.client("cloudwatch", protocol)
+        name = account.name("alarm")
+        client.put_metric_alarm(AlarmName=name, **self.ALARM, **alarm)
+        (found,) = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return {member: found[member] for member in {**self.ALARM, **alarm} if member in found}
+
+    @pytest.mark.parametrize("protocol", [None, "query", "json"])
+    @pytest.mark.parametrize("kind", ["MATH", "SIMPLE"])
+    def test_an_alarm_is_described_as_it_was_put(self, aws: Account, kind: str, protocol: str | None) -> None:
+        alarm = getattr(self, kind)
+        assert self.described(aws, alarm, protocol) == {**self.ALARM, **alarm}
+
+    def test_an_alarm_on_metric_math_has_no_metric_of_its_own(self, aws: Account) -> None:
+        name = aws.name("alarm")
+        aws.metrics.put_metric_alarm(AlarmName=name, **self.ALARM, **self.MATH)
+        (found,) = aws.metrics.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        assert {"MetricName", "Namespace", "Statistic", "Period"} & {
+            key for key in found if found[key] is not None
+        } == set()
+
+    def test_math_defect(self, bare: Account) -> None:
+        defect("cloudwatch_alarms", "Metrics" not in self.described(bare, self.MATH, None))
+
+    def test_query_protocol_defect(self, bare: Account) -> None:
+        defect("cloudwatch_alarms", "AlarmActions" not in self.described(bare, self.SIMPLE, "query"))
+
+
+class TestQueryDefinitions:
+    def test_a_saved_query_is_kept_changed_and_removed(self, aws: Account) -> None:
+        logs, name = aws.logs, aws.name("query")
+        identifier = logs.put_query_definition(name=f"{name}/errors", queryString="limit 1", logGroupNames=["a", "b"])[
+            "queryDefinitionId"
+        ]
+        logs.put_query_definition(queryDefinitionId=identifier, name=f"{name}/errors", queryString="limit 2")
+        logs.put_query_definition(name="another", queryString="limit 3")
+
+        (found,) = logs.describe_query_definitions(queryDefinitionNamePrefix=name)["queryDefinitions"]
+        assert found["queryDefinitionId"] == identifier
+        assert found["queryString"] == "limit 2"
+        assert logs.delete_query_definition(queryDefinitionId=identifier)["success"] is True
+        assert logs.describe_query_definitions(queryDefinitionNamePrefix=name)["queryDefinitions"] == []
+
+    @pytest.mark.parametrize("operation", ["put_query_definition", "delete_query_definition"])
+    def test_an_unknown_one_is_an_error(self, aws: Account, operation: str) -> None:
+        more = {"name": "x", "queryString": "limit 1"} if operation.startswith("put") else {}
+        with pytest.raises(ClientError) as raised:
+            getattr(aws.logs, operation)(queryDefinitionId="none", **more)
+        assert error_code(raised) == "ResourceNotFoundException"
+
+    def test_defect(self, bare: Account) -> None:
+        with pytest.raises(ClientError) as raised:
+            bare.logs.put_query_definition(name="x", queryString="limit 1")
+        defect("logs_query_definitions", error_code(raised) == "InvalidOperationException")
+
+
 def test_every_correction_has_a_test_of_its_defect() -> None:
     source = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py"))
     assert [name for name in CORRECTIONS if f'defect("{name}"' not in source] == []

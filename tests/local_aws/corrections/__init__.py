@@ -15,6 +15,7 @@ from tests.local_aws.corrections import (
     dynamodb,
     iam,
     lambda_,
+    logs,
     mocks,
     redrive,
     roles,
@@ -32,6 +33,8 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "lambda_python_runtime": lambda_.python_runtime,
     "cloudwatch_emf": cloudwatch.embedded_metrics,
     "cloudwatch_no_dimensions": cloudwatch.no_dimensions,
+    "cloudwatch_alarms": cloudwatch.alarms,
+    "logs_query_definitions": logs.query_definitions,
     "dynamodb_leading_keys": dynamodb.leading_keys,
     # Before all that surround a call, so that a mocked one is treated as a real one.
     "states_mocks": mocks.responses,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
 
 from tests.local_aws.corrections._ministack import service, wrap
 
@@ -95,3 +97,87 @@ def parse_embedded_metrics(line: str) -> Iterator[Datum]:
                 if values and all(isinstance(number, int | float) for number in values):
                     unit = metric.get("Unit", "None")
                     yield Datum(directive["Namespace"], metric["Name"], dimensions, timestamp, unit, values)
+
+
+def alarms() -> None:
+    """Remember alarms as they were put, with metric math, and describe them in full.
+
+    AWS: DescribeAlarms returns every member of PutMetricAlarm; one with ``Metrics`` has no MetricName, Namespace,
+    Statistic, Period and Dimensions of its own (CloudWatch API reference, "PutMetricAlarm", "MetricAlarm").
+
+    MiniStack drops ``Metrics`` and, in the query protocol, which Terraform's provider speaks, describes eight members
+    only, so that a plan after an apply shows changes. Alarms with ``Metrics`` are remembered here, not evaluated. To go
+    when such an alarm is described as it was put, in both protocols.
+    """
+    cloudwatch = service("cloudwatch")
+
+    def remember(put: Any) -> Any:
+        def put_metric_alarm(params: Any, data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+            answer = put(params, data, is_cbor, is_json)
+            request = data if is_cbor or is_json else _unflatten(params)
+            alarm = cloudwatch._alarms.get(request.get("AlarmName", ""))
+            if alarm is not None and answer[0] == 200:
+                alarm["InsufficientDataActions"] = request.get("InsufficientDataActions", [])
+                if request.get("Metrics"):
+                    alarm["Metrics"] = [_with_return_data(query) for query in request["Metrics"]]
+                    for name in ("MetricName", "Namespace", "Statistic", "Period"):
+                        alarm[name] = None
+            return answer
+
+        return put_metric_alarm
+
+    def describe_in_full(describe: Any) -> Any:
+        def describe_alarms(params: Any, data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+            if is_cbor or is_json:
+                return describe(params, data, is_cbor, is_json)
+            status, _, body = describe({}, _unflatten(params), False, True)
+            if status != 200:
+                return describe(params, data, is_cbor, is_json)
+            result = {name: value for name, value in json.loads(body).items() if value}
+            return cloudwatch._xml(200, "DescribeAlarmsResponse", _xml("DescribeAlarmsResult", result))
+
+        return describe_alarms
+
+    wrap(cloudwatch, "_put_metric_alarm", remember)
+    wrap(cloudwatch, "_describe_alarms", describe_in_full)
+
+
+def _with_return_data(query: dict[str, Any]) -> dict[str, Any]:
+    """Return a metric query with ReturnData, which is true unless it says otherwise, as a boolean."""
+    return {**query, "ReturnData": str(query.get("ReturnData", True)).lower() == "true"}
+
+
+def _unflatten(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn ``{"A.member.1.B": ["x"]}``, as the query protocol sends it, into ``{"A": [{"B": "x"}]}``."""
+    root: dict[str, Any] = {}
+    for path, value in params.items():
+        *parents, last = path.split(".")
+        node = root
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = value[0] if isinstance(value, list) else value
+    return {name: _with_lists(value) for name, value in root.items()}
+
+
+def _with_lists(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    if list(node) == ["member"]:
+        return [_with_lists(node["member"][number]) for number in sorted(node["member"], key=int)]
+    return {name: _with_lists(value) for name, value in node.items()}
+
+
+def _xml(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        inner = "".join(_xml(*item) for item in value.items())
+    elif isinstance(value, list):
+        inner = "".join(_xml("member", item) for item in value)
+    elif isinstance(value, bool):
+        inner = str(value).lower()
+    elif name.endswith("Timestamp"):
+        inner = datetime.fromtimestamp(float(value), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    else:
+        inner = escape(str(value))
+    return f"<{name}>{inner}</{name}>"
