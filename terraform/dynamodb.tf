@@ -33,6 +33,8 @@ resource "aws_dynamodb_table" "records" {
   }
 
   point_in_time_recovery {
-    enabled = true
+    enabled = var.point_in_time_recovery_enabled
   }
+
+  deletion_protection_enabled = var.deletion_protection_enabled
 }

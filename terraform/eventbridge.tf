@@ -18,6 +18,10 @@ resource "aws_cloudwatch_event_target" "schedule" {
     maximum_retry_attempts       = 20
   }
 
+  dead_letter_config {
+    arn = aws_sqs_queue.schedule_dead_letters.arn
+  }
+
   depends_on = [aws_iam_role_policy.schedule]
 }
 

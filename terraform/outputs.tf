@@ -60,3 +60,8 @@ output "clean_up_dead_letter_queue_url" {
   description = "URL of the queue with events that CleanUp could not deal with."
   value       = aws_sqs_queue.clean_up_dead_letters.url
 }
+
+output "schedule_dead_letter_queue_url" {
+  description = "URL of the queue with ticks of the schedule that started no scan."
+  value       = aws_sqs_queue.schedule_dead_letters.url
+}

@@ -1,17 +1,33 @@
+# Where events end that EventBridge or Lambda gave up. Both queues are empty unless something is wrong, and an alarm
+# watches them.
+
 # Where an event ends that CleanUp could not be told of, or could not deal with: its run is then unrecorded, and its lock
 # free only when the lease ends.
 resource "aws_sqs_queue" "clean_up_dead_letters" {
   name                      = local.clean_up_dead_letters_name
   message_retention_seconds = 1209600 # 14 days, the longest; an execution can be redriven for as long
   sqs_managed_sse_enabled   = true
-  policy                    = data.aws_iam_policy_document.clean_up_dead_letters.json
+  policy                    = data.aws_iam_policy_document.dead_letters["clean_up"].json
 }
 
-data "aws_iam_policy_document" "clean_up_dead_letters" {
+# Where a tick of the schedule ends that could not start a scan.
+resource "aws_sqs_queue" "schedule_dead_letters" {
+  name                      = local.schedule_dead_letters_name
+  message_retention_seconds = 1209600 # 14 days, the longest
+  sqs_managed_sse_enabled   = true
+  policy                    = data.aws_iam_policy_document.dead_letters["schedule"].json
+}
+
+data "aws_iam_policy_document" "dead_letters" {
+  for_each = {
+    clean_up = { queue_arn = local.clean_up_dead_letters_arn, rule_arn = local.clean_up_rule_arn }
+    schedule = { queue_arn = local.schedule_dead_letters_arn, rule_arn = local.schedule_rule_arn }
+  }
+
   statement {
     sid       = "EventBridge"
     actions   = ["sqs:SendMessage"]
-    resources = [local.clean_up_dead_letters_arn]
+    resources = [each.value.queue_arn]
 
     principals {
       type        = "Service"
@@ -21,7 +37,7 @@ data "aws_iam_policy_document" "clean_up_dead_letters" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [local.clean_up_rule_arn]
+      values   = [each.value.rule_arn]
     }
 
     condition {

@@ -222,3 +222,19 @@ variable "scan_timeout_seconds" {
     error_message = "scan_timeout_seconds must be a whole number from 60 to 86400, got ${var.scan_timeout_seconds}."
   }
 }
+
+# Protection of the data
+
+variable "deletion_protection_enabled" {
+  description = "Whether DynamoDB refuses to delete the table of records. To remove the deployment, apply with false first."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "point_in_time_recovery_enabled" {
+  description = "Whether the table can be restored to any second of the last 35 days."
+  type        = bool
+  default     = true
+  nullable    = false
+}

@@ -4,6 +4,9 @@ import json
 import time
 from collections import Counter
 
+import pytest
+from botocore.exceptions import ClientError
+
 from tests.e2e.conftest import USERS, Deployment
 from tests.local_aws import faults, scan
 from tests.local_aws.report import path_of
@@ -108,8 +111,16 @@ def test_the_schedule_starts_a_scan_by_itself(deployment: Deployment) -> None:
     assert manifest["users_scanned"]["N"] == str(USERS)
 
 
+def test_the_table_is_protected_from_being_deleted(deployment: Deployment) -> None:
+    with pytest.raises(ClientError, match=r"ValidationException.*protect"):
+        deployment.aws.client("dynamodb").delete_table(TableName=deployment.outputs["dynamodb_table_name"])
+
+
 def test_destroying_leaves_nothing(deployment: Deployment) -> None:
-    deployment.terraform.destroy()
+    """As the README says: without deletion protection first."""
+    unprotected = {"deletion_protection_enabled": False}
+    deployment.terraform.apply(unprotected)
+    deployment.terraform.destroy(unprotected)
 
     assert deployment.terraform.resources() == []
     assert deployment.aws.client("dynamodb").list_tables()["TableNames"] == []
@@ -117,6 +128,10 @@ def test_destroying_leaves_nothing(deployment: Deployment) -> None:
     assert deployment.aws.client("stepfunctions").list_state_machines()["stateMachines"] == []
     assert deployment.aws.client("events").list_rules()["Rules"] == []
     assert deployment.aws.client("logs").describe_log_groups()["logGroups"] == []
+    assert deployment.aws.client("logs").describe_query_definitions()["queryDefinitions"] == []
+    assert deployment.aws.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+    assert deployment.aws.client("sqs").list_queues().get("QueueUrls", []) == []
+    assert deployment.aws.client("sns").list_topics()["Topics"] == []
 
 
 def _wait_for_scheduled_scan(deployment: Deployment) -> dict[str, dict[str, str]]:
