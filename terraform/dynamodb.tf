@@ -29,7 +29,8 @@ resource "aws_dynamodb_table" "records" {
   }
 
   server_side_encryption {
-    enabled = true
+    enabled     = true
+    kms_key_arn = local.kms_key_arn
   }
 
   point_in_time_recovery {

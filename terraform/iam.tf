@@ -115,6 +115,73 @@ data "aws_iam_policy_document" "step" {
     }
   }
 
+  # With a customer-managed key: what each service asks the key for in the name of this role.
+
+  dynamic "statement" {
+    for_each = local.customer_key ? [local.function_arns[each.key]] : []
+
+    content {
+      sid       = "EnvironmentKey"
+      actions   = ["kms:Decrypt"]
+      resources = [local.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:EncryptionContext:aws:lambda:FunctionArn"
+        values   = [statement.value]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.customer_key && contains(keys(each.value.environment), "TABLE_NAME") ? [local.dynamodb_service] : []
+
+    content {
+      sid       = "TableKey"
+      actions   = local.table_key_actions
+      resources = [local.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = [statement.value]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.customer_key && each.key == "clean_up" ? [local.clean_up_dead_letters_arn] : []
+
+    content {
+      sid       = "DeadLettersKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [local.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:EncryptionContext:aws:sqs:arn"
+        values   = [statement.value]
+      }
+    }
+  }
+
+  # DescribeExecution also returns the execution's input and output, which are encrypted.
+  dynamic "statement" {
+    for_each = local.customer_key && length(each.value.execution_actions) > 0 ? [local.state_machine_arn] : []
+
+    content {
+      sid       = "ExecutionsKey"
+      actions   = ["kms:Decrypt"]
+      resources = [local.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:EncryptionContext:aws:states:stateMachineArn"
+        values   = [statement.value]
+      }
+    }
+  }
+
   statement {
     sid       = "Logs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -194,6 +261,56 @@ data "aws_iam_policy_document" "state_machine" {
       test     = "Null"
       variable = "dynamodb:LeadingKeys"
       values   = ["false"]
+    }
+  }
+
+  # With a customer-managed key: for the executions, their log, and the item that ReleaseLock deletes.
+
+  dynamic "statement" {
+    for_each = local.customer_key ? [local.state_machine_arn] : []
+
+    content {
+      sid       = "ExecutionsKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [local.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:EncryptionContext:aws:states:stateMachineArn"
+        values   = [statement.value]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.customer_key ? [local.log_delivery_context] : []
+
+    content {
+      sid       = "LogDeliveryKey"
+      actions   = ["kms:GenerateDataKey"]
+      resources = [local.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:EncryptionContext:SourceArn"
+        values   = [statement.value]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.customer_key ? [local.dynamodb_service] : []
+
+    content {
+      sid       = "TableKey"
+      actions   = local.table_key_actions
+      resources = [local.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = [statement.value]
+      }
     }
   }
 

@@ -65,3 +65,13 @@ output "schedule_dead_letter_queue_url" {
   description = "URL of the queue with ticks of the schedule that started no scan."
   value       = aws_sqs_queue.schedule_dead_letters.url
 }
+
+output "kms_key_arn" {
+  description = "ARN of the customer-managed key; null where AWS's own keys encrypt."
+  value       = local.kms_key_arn
+}
+
+output "kms_key_policy" {
+  description = "Key policy that this deployment needs: that of a created key, and the pattern for an existing one."
+  value       = data.aws_iam_policy_document.key.json
+}

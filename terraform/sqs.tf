@@ -6,7 +6,8 @@
 resource "aws_sqs_queue" "clean_up_dead_letters" {
   name                      = local.clean_up_dead_letters_name
   message_retention_seconds = 1209600 # 14 days, the longest; an execution can be redriven for as long
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = local.customer_key ? null : true
+  kms_master_key_id         = local.kms_key_arn
   policy                    = data.aws_iam_policy_document.dead_letters["clean_up"].json
 }
 
@@ -14,7 +15,8 @@ resource "aws_sqs_queue" "clean_up_dead_letters" {
 resource "aws_sqs_queue" "schedule_dead_letters" {
   name                      = local.schedule_dead_letters_name
   message_retention_seconds = 1209600 # 14 days, the longest
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = local.customer_key ? null : true
+  kms_master_key_id         = local.kms_key_arn
   policy                    = data.aws_iam_policy_document.dead_letters["schedule"].json
 }
 

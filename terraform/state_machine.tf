@@ -33,6 +33,14 @@ resource "aws_sfn_state_machine" "scan" {
     enabled = true
   }
 
+  # Named even where it is the default: without the block, a machine would keep the key that it had before.
+  encryption_configuration {
+    type       = local.customer_key ? "CUSTOMER_MANAGED_KMS_KEY" : "AWS_OWNED_KEY"
+    kms_key_id = local.kms_key_arn
+    # The longest: KMS is asked, and paid, four times an hour at most.
+    kms_data_key_reuse_period_seconds = local.customer_key ? 900 : null
+  }
+
   # Step Functions refuses a role that may not deliver logs. And an execution needs the functions and the table.
   depends_on = [
     aws_iam_role_policy.state_machine,

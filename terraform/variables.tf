@@ -225,6 +225,20 @@ variable "scan_timeout_seconds" {
 
 # Protection of the data
 
+variable "kms_key" {
+  description = "What encrypts the data at rest: null for keys of AWS, \"create\" for a key of your own that is created here and rotates, or the ARN of an existing KMS key, whose policy must allow what the output kms_key_policy says."
+  type        = string
+  default     = null
+
+  validation {
+    # No alias: IAM policies name keys by their ARN.
+    condition = var.kms_key == null || var.kms_key == "create" || can(
+      regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", var.kms_key)
+    )
+    error_message = "kms_key must be null, \"create\" or the ARN of a KMS key (no alias) such as arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab, got \"${coalesce(var.kms_key, "null")}\"."
+  }
+}
+
 variable "deletion_protection_enabled" {
   description = "Whether DynamoDB refuses to delete the table of records. To remove the deployment, apply with false first."
   type        = bool
