@@ -75,3 +75,13 @@ output "kms_key_policy" {
   description = "Key policy that this deployment needs: that of a created key, and the pattern for an existing one."
   value       = data.aws_iam_policy_document.key.json
 }
+
+output "alarm_names" {
+  description = "Names of the alarms, without the prefix, and in CloudWatch."
+  value       = { for name, alarm in aws_cloudwatch_metric_alarm.all : name => alarm.alarm_name }
+}
+
+output "alarm_topic_arn" {
+  description = "ARN of the SNS topic that alarms go to, to subscribe to; null without alarms."
+  value       = var.alarms_enabled ? local.alarm_topic_arn : null
+}

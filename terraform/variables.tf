@@ -252,3 +252,50 @@ variable "point_in_time_recovery_enabled" {
   default     = true
   nullable    = false
 }
+
+# Who hears of it
+
+variable "alarms_enabled" {
+  description = "Whether there are CloudWatch alarms, which cost $0.10 a month for each of their 12 metrics."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alarm_email" {
+  description = "E-mail address that alarms go to. AWS asks it once to confirm. Others subscribe to the topic of the output alarm_topic_arn."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_email == null || can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alarm_email))
+    error_message = "alarm_email must be an e-mail address such as team@example.com, got \"${coalesce(var.alarm_email, "null")}\"."
+  }
+
+  validation {
+    condition     = var.alarm_email == null || var.alarm_topic_arn == null
+    error_message = "alarm_email must not be set with alarm_topic_arn, got \"${coalesce(var.alarm_email, "null")}\" and \"${coalesce(var.alarm_topic_arn, "null")}\": subscribe the address to that topic."
+  }
+}
+
+variable "alarm_topic_arn" {
+  description = "ARN of an existing SNS topic that alarms go to; its policy must let CloudWatch publish. Default: a topic is created."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_topic_arn == null || can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_-]{1,256}$", var.alarm_topic_arn))
+    error_message = "alarm_topic_arn must be the ARN of a standard SNS topic such as arn:aws:sns:eu-west-1:123456789012:alarms, got \"${coalesce(var.alarm_topic_arn, "null")}\"."
+  }
+}
+
+variable "success_window_hours" {
+  description = "Hours without a successful scan after which an alarm tells so; 0 for no such alarm. Default: two periods of a rate and scan_timeout_seconds, 49 for a cron expression of every day, else 168. None for a rate of more than 7 days, which is as far as CloudWatch looks back."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.success_window_hours == null ? true : var.success_window_hours >= 0 && var.success_window_hours <= 168 && floor(var.success_window_hours) == var.success_window_hours
+    error_message = "success_window_hours must be a whole number from 0 to 168, got ${var.success_window_hours == null ? "null" : var.success_window_hours}."
+  }
+}

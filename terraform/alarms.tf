@@ -1,0 +1,241 @@
+# Few alarms, each of which means something. An alarm costs $0.10 a month for each metric that it watches, the five
+# metrics of the scans cost $0.30 each, and a scan of 100 users every hour costs about $0.30 a month besides. Twelve
+# metrics keep that below $3 a month; tests/terraform holds the alarms to it.
+#
+# What is not watched is seen by what is. An error or a throttle of a step's function is retried, and if that does not
+# help, the execution fails. So only CleanUp's errors, which no execution shows, are watched; its throttled events wait in
+# Lambda, and what waits in vain ends among the dead letters. Of the table's throttles those of the index are watched: all
+# records of a scan share one key there and none in the table, so the index throttles first. The dashboard shows
+# everything.
+
+locals {
+  alarm_arn_prefix = "arn:${local.partition}:cloudwatch:${local.region}:${local.account_id}:alarm:${var.name_prefix}-"
+
+  # The window of the alarm on missing success, in hours, 0 for no such alarm. Two ticks of the schedule and the longest
+  # scan: one scan that fails has an alarm of its own. CloudWatch looks back 7 days at most, so a rate that is rarer
+  # cannot be watched. Of a cron expression is only known whether it names days at all.
+  rate                 = try(regex("^rate\\(([0-9]+) (minute|hour|day)s?\\)$", var.monitoring_period), null)
+  every_day            = can(regex("^cron\\(\\S+ \\S+ [*?] \\* [*?] \\*\\)$", var.monitoring_period))
+  rate_hours           = local.rate == null ? (local.every_day ? 24 : 168) : local.rate[0] * { minute = 1 / 60, hour = 1, day = 24 }[local.rate[1]]
+  longest_scan_hours   = var.scan_timeout_seconds / 3600
+  default_window_hours = local.rate != null && local.rate_hours + local.longest_scan_hours > 168 ? 0 : min(168, ceil(2 * local.rate_hours + local.longest_scan_hours))
+  success_window_hours = var.success_window_hours == null ? local.default_window_hours : var.success_window_hours
+
+  scan_dimensions = { StateMachineArn = local.state_machine_arn }
+  look_at_the_log = "Look further: the saved query ${var.name_prefix}/errors in Logs Insights, and the dashboard ${var.name_prefix}."
+  redrive_it      = "Open the newest failed execution of the state machine ${var.name_prefix} in the Step Functions console: its cause says what went wrong and how far the scan got. Mend that, then choose Redrive: the scan resumes where it stopped."
+  all_alarms = {
+    scan-failed = {
+      enabled     = true
+      description = "A scan failed, timed out, was stopped, or was throttled by Step Functions: this scan is no full picture of the account. ${local.redrive_it} If only ExecutionThrottled rose, the account's quota of state transitions is used up: the scan goes on by itself. ${local.look_at_the_log}"
+      expression  = "FILL(failed, 0) + FILL(timed_out, 0) + FILL(aborted, 0) + FILL(throttled, 0)"
+      metrics = {
+        failed    = { namespace = "AWS/States", name = "ExecutionsFailed", dimensions = local.scan_dimensions }
+        timed_out = { namespace = "AWS/States", name = "ExecutionsTimedOut", dimensions = local.scan_dimensions }
+        aborted   = { namespace = "AWS/States", name = "ExecutionsAborted", dimensions = local.scan_dimensions }
+        throttled = { namespace = "AWS/States", name = "ExecutionThrottled", dimensions = local.scan_dimensions }
+      }
+      statistic          = "Sum"
+      comparison         = "GreaterThanThreshold"
+      threshold          = 0
+      period             = 300
+      evaluation_periods = 1
+      missing_data       = "notBreaching"
+    }
+    records-missing = {
+      enabled            = true
+      description        = "Users were listed but could not be recorded, or a scan ended in an error: the manifest of this scan is not COMPLETE. ${local.redrive_it} ${local.look_at_the_log}"
+      expression         = null
+      metrics            = { errors = { namespace = local.metric_namespace, name = "Errors", dimensions = {} } }
+      statistic          = "Sum"
+      comparison         = "GreaterThanThreshold"
+      threshold          = 0
+      period             = 300
+      evaluation_periods = 1
+      missing_data       = "notBreaching"
+    }
+    no-success = {
+      enabled            = var.schedule_enabled && local.success_window_hours > 0
+      description        = "No scan has succeeded within ${local.success_window_hours} hours: users come and go unrecorded. Look whether the rule ${local.schedule_name} is enabled and whether executions of the state machine ${var.name_prefix} start, fail, or end in ScanSkipped because another one holds the lock. Then start one by hand; its success ends this alarm. Right after the deployment it is normal until the first scan has ended. Where the schedule is rarer than the window, set success_window_hours. ${local.look_at_the_log}"
+      expression         = null
+      metrics            = { success = { namespace = local.metric_namespace, name = "Success", dimensions = {} } }
+      statistic          = "Sum"
+      comparison         = "LessThanThreshold"
+      threshold          = 1
+      period             = 3600
+      evaluation_periods = max(1, local.success_window_hours)
+      # A schedule that has stopped sends nothing at all.
+      missing_data = "breaching"
+    }
+    scan-slow = {
+      enabled            = true
+      description        = "A scan took more than 80 % of scan_timeout_seconds (${var.scan_timeout_seconds} s); a longer one will be ended as TIMED_OUT. Compare the dashboard's users and throttles: if there are many more users, raise scan_timeout_seconds; if the table or IAM throttles, find who else uses them. Look further: the saved query ${var.name_prefix}/slow-executions in Logs Insights."
+      expression         = null
+      metrics            = { duration = { namespace = local.metric_namespace, name = "Duration", dimensions = {} } }
+      statistic          = "Maximum"
+      comparison         = "GreaterThanThreshold"
+      threshold          = var.scan_timeout_seconds * 1000 * 0.8
+      period             = 300
+      evaluation_periods = 1
+      missing_data       = "notBreaching"
+    }
+    schedule-failing = {
+      enabled            = true
+      description        = "EventBridge could not start a scan, nor put the event among the dead letters: this tick is lost. Most often the role ${local.schedule_name} may no longer start the state machine, or one of them was changed by hand: apply the Terraform configuration again, then start a scan by hand."
+      expression         = null
+      metrics            = { failed = { namespace = "AWS/Events", name = "FailedInvocations", dimensions = { RuleName = local.schedule_name } } }
+      statistic          = "Sum"
+      comparison         = "GreaterThanThreshold"
+      threshold          = 0
+      period             = 300
+      evaluation_periods = 1
+      missing_data       = "notBreaching"
+    }
+    clean-up-failing = {
+      enabled            = true
+      description        = "The function ${local.clean_up_name} failed. After a scan that was stopped or timed out it records the end and frees the lock; without it the lock frees itself when its lease ends, within ${var.lock_lease_seconds} seconds. Read the error in the log group /aws/lambda/${local.clean_up_name}. Lambda tries again twice; what fails then ends in the queue ${local.clean_up_dead_letters_name}. ${local.look_at_the_log}"
+      expression         = null
+      metrics            = { errors = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.clean_up_name } } }
+      statistic          = "Sum"
+      comparison         = "GreaterThanThreshold"
+      threshold          = 0
+      period             = 300
+      evaluation_periods = 1
+      missing_data       = "notBreaching"
+    }
+    dead-letters = {
+      enabled     = true
+      description = "An event was given up. Receive the message in the SQS console; its attributes say why. In ${local.schedule_dead_letters_name}: a tick of the schedule started no scan; start one by hand. In ${local.clean_up_dead_letters_name}: a scan that ended early is not recorded as ended; look at the execution that the message names, and redrive it. Then delete the message, which ends this alarm."
+      expression  = "FILL(clean_up, 0) + FILL(schedule, 0)"
+      metrics = {
+        clean_up = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = local.clean_up_dead_letters_name } }
+        schedule = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = local.schedule_dead_letters_name } }
+      }
+      statistic          = "Maximum"
+      comparison         = "GreaterThanThreshold"
+      threshold          = 0
+      period             = 300
+      evaluation_periods = 1
+      missing_data       = "notBreaching"
+    }
+    table-throttled = {
+      enabled            = true
+      description        = "For 15 minutes, DynamoDB has throttled writes to the index of the table ${var.dynamodb_table_name}. Short throttling is normal and made good by retries; for so long, scans become slow and records may go missing. Look in the dashboard at throttles, duration and errors; lower map_concurrency, and find out whether anyone else writes to the table."
+      expression         = null
+      metrics            = { throttled = { namespace = "AWS/DynamoDB", name = "WriteThrottleEvents", dimensions = { TableName = var.dynamodb_table_name, GlobalSecondaryIndexName = local.scan_index_name } } }
+      statistic          = "Sum"
+      comparison         = "GreaterThanThreshold"
+      threshold          = 0
+      period             = 300
+      evaluation_periods = 3
+      missing_data       = "notBreaching"
+    }
+  }
+
+  alarms = { for name, alarm in local.all_alarms : name => alarm if var.alarms_enabled && alarm.enabled }
+}
+
+resource "aws_cloudwatch_metric_alarm" "all" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.name_prefix}-${each.key}"
+  alarm_description   = each.value.description
+  comparison_operator = each.value.comparison
+  threshold           = each.value.threshold
+  evaluation_periods  = each.value.evaluation_periods
+  treat_missing_data  = each.value.missing_data
+  alarm_actions       = [local.alarm_topic_arn]
+  ok_actions          = [local.alarm_topic_arn]
+
+  # One metric is named directly, several in queries.
+  namespace   = each.value.expression == null ? one(values(each.value.metrics)).namespace : null
+  metric_name = each.value.expression == null ? one(values(each.value.metrics)).name : null
+  dimensions  = each.value.expression == null ? one(values(each.value.metrics)).dimensions : null
+  statistic   = each.value.expression == null ? each.value.statistic : null
+  period      = each.value.expression == null ? each.value.period : null
+
+  dynamic "metric_query" {
+    for_each = each.value.expression == null ? [] : [each.value.expression]
+
+    content {
+      id          = "sum"
+      expression  = metric_query.value
+      label       = each.key
+      return_data = true
+    }
+  }
+
+  dynamic "metric_query" {
+    for_each = each.value.expression == null ? {} : each.value.metrics
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = metric_query.value.namespace
+        metric_name = metric_query.value.name
+        dimensions  = metric_query.value.dimensions
+        stat        = each.value.statistic
+        period      = each.value.period
+      }
+    }
+  }
+}
+
+# Where alarms go
+
+locals {
+  create_topic     = var.alarms_enabled && var.alarm_topic_arn == null
+  alarm_topic_name = "${var.name_prefix}-alarms"
+  own_topic_arn    = "arn:${local.partition}:sns:${local.region}:${local.account_id}:${local.alarm_topic_name}"
+  alarm_topic_arn  = local.create_topic ? one(aws_sns_topic.alarms[*].arn) : var.alarm_topic_arn
+}
+
+resource "aws_sns_topic" "alarms" {
+  count = local.create_topic ? 1 : 0
+
+  name = local.alarm_topic_name
+  # Not the key that AWS manages, alias/aws/sns: its policy does not admit CloudWatch, so every alarm would be lost in
+  # silence. An alarm's message holds names and numbers of this deployment, and no user.
+  kms_master_key_id = local.kms_key_arn
+}
+
+data "aws_iam_policy_document" "alarm_topic" {
+  statement {
+    sid       = "Alarms"
+    actions   = ["sns:Publish"]
+    resources = [local.own_topic_arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["${local.alarm_arn_prefix}*"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account_id]
+    }
+  }
+}
+
+resource "aws_sns_topic_policy" "alarms" {
+  count = local.create_topic ? 1 : 0
+
+  arn    = aws_sns_topic.alarms[0].arn
+  policy = data.aws_iam_policy_document.alarm_topic.json
+}
+
+resource "aws_sns_topic_subscription" "email" {
+  count = local.create_topic && var.alarm_email != null ? 1 : 0
+
+  topic_arn = aws_sns_topic.alarms[0].arn
+  protocol  = "email"
+  endpoint  = var.alarm_email
+}
