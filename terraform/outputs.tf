@@ -85,3 +85,13 @@ output "alarm_topic_arn" {
   description = "ARN of the SNS topic that alarms go to, to subscribe to; null without alarms."
   value       = var.alarms_enabled ? local.alarm_topic_arn : null
 }
+
+output "dashboard_name" {
+  description = "Name of the CloudWatch dashboard; null without one."
+  value       = one(aws_cloudwatch_dashboard.scans[*].dashboard_name)
+}
+
+output "query_names" {
+  description = "Names of the saved Logs Insights queries."
+  value       = [for query in aws_cloudwatch_query_definition.all : query.name]
+}

@@ -299,3 +299,17 @@ variable "success_window_hours" {
     error_message = "success_window_hours must be a whole number from 0 to 168, got ${var.success_window_hours == null ? "null" : var.success_window_hours}."
   }
 }
+
+variable "dashboard_enabled" {
+  description = "Whether there is a CloudWatch dashboard. The first three of an account cost nothing."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "queries_enabled" {
+  description = "Whether there are saved Logs Insights queries. They cost nothing until they are run."
+  type        = bool
+  default     = true
+  nullable    = false
+}

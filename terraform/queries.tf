@@ -1,0 +1,58 @@
+# Saved queries, in Logs Insights under the folder of this deployment. Their messages and keys are those that
+# functions/shared/metrics.py and functions/acquire_lock log; tests/terraform compares them.
+
+locals {
+  end_messages = ["Scan completed successfully", "Scan completed with errors", "Scan failed"]
+  # An attempt is ended by EmitMetrics, or by CleanUp in its place.
+  end_log_groups = [for step in ["emit_metrics", "clean_up"] : local.function_log_group_names[step]]
+
+  queries = {
+    recent-executions = {
+      log_groups = concat(local.end_log_groups, [local.function_log_group_names["acquire_lock"]])
+      query      = <<-QUERY
+        fields @timestamp, message, scan_timestamp, attempt, total_users, records_written, errors, duration_seconds, execution_arn
+        | filter message in ${jsonencode(concat(local.end_messages, ["Failed to acquire execution lock"]))}
+        | sort @timestamp desc
+        | limit 100
+      QUERY
+    }
+    errors = {
+      log_groups = values(local.function_log_group_names)
+      # The second half is what Lambda itself writes when a function ends without a word.
+      query = <<-QUERY
+        fields @timestamp, level, state, message, error_type, error_message, exception_name, execution_arn, @log
+        | filter level in ["ERROR", "CRITICAL"] or message = "Scan completed with errors" or @message like /Task timed out|Runtime exited|Runtime\.\w+Error|errorType/
+        | sort @timestamp desc
+        | limit 200
+      QUERY
+    }
+    user-count = {
+      log_groups = local.end_log_groups
+      query      = <<-QUERY
+        filter message = "Scan completed successfully"
+        | stats max(total_users) as users by bin(1d) as day
+        | sort day desc
+      QUERY
+    }
+    slow-executions = {
+      log_groups = local.end_log_groups
+      query      = <<-QUERY
+        filter message in ${jsonencode(local.end_messages)}
+        | sort duration_seconds desc
+        | limit 25
+        | display @timestamp, duration_seconds, total_users, records_written, errors, message, scan_timestamp, execution_arn
+      QUERY
+    }
+  }
+}
+
+resource "aws_cloudwatch_query_definition" "all" {
+  for_each = var.queries_enabled ? local.queries : {}
+
+  name            = "${var.name_prefix}/${each.key}"
+  log_group_names = each.value.log_groups
+  query_string    = each.value.query
+
+  # Logs Insights refuses a query on log groups that are not there yet.
+  depends_on = [aws_cloudwatch_log_group.step]
+}
