@@ -17,6 +17,8 @@ BY ?=
 VENV := build/venv
 INSTALLED := $(VENV)/.installed
 PY := $(VENV)/bin/python
+CHECKOV := build/checkov-venv
+CHECKOV_INSTALLED := $(CHECKOV)/.installed
 PACKAGE := build/iam_user_monitor.zip
 PACKAGE_SOURCES := $(shell find functions -name '*.py') functions/requirements.txt
 
@@ -39,6 +41,14 @@ $(INSTALLED): functions/requirements.txt tests/requirements.txt tests/constraint
 	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual environment; install its venv module" >&2; exit 2; }
 	@$(PY) -m pip install --disable-pip-version-check --progress-bar off --requirement tests/requirements.txt 2>&1 | \
 	  sed -n -e '/^ERROR/p' -e 's/^Collecting \([^ ]*\).*/  \1/p'
+	@touch $@
+
+$(CHECKOV_INSTALLED): tests/terraform/checkov-requirements.txt tests/terraform/checkov-constraints.txt | $(INSTALLED)
+	@echo "Installing the security scan into $(CHECKOV), once"
+	@rm -rf $(CHECKOV)
+	@$(PYTHON) -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --quiet \
+	  --requirement tests/terraform/checkov-requirements.txt 2>&1 | sed -n '/^ERROR/p'
 	@touch $@
 
 .PHONY: package
@@ -93,9 +103,10 @@ pytest: $(INSTALLED) $(PACKAGE)
 	@$(PY) -m pytest -p no:cacheprovider --numprocesses $(WORKERS) --dist loadfile $(TESTS)
 
 .PHONY: lint
-lint: $(INSTALLED) ## Check style and format of the Python code
+lint: $(INSTALLED) $(CHECKOV_INSTALLED) ## Check style and format, and scan the configuration for security
 	@$(VENV)/bin/ruff check --no-cache .
 	@$(VENV)/bin/ruff format --no-cache --check .
+	@$(CHECKOV)/bin/checkov --directory terraform --skip-path tests --framework terraform --skip-download --quiet --compact
 
 .PHONY: typecheck
 typecheck: $(INSTALLED) ## Check the types
