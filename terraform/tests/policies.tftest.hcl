@@ -1,0 +1,329 @@
+# Who may do what: every policy contains exactly the expected statements. The real provider renders them; its keys are
+# dummies, and what would ask AWS is overridden.
+
+provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+override_data {
+  target = data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
+# Otherwise the provider would have AWS validate its definition.
+override_resource {
+  target = aws_sfn_state_machine.scan
+}
+
+variables {
+  lambda_package_path = "versions.tf"
+}
+
+run "each_step_may_do_exactly_its_work" {
+  command = plan
+
+  assert {
+    condition = jsonencode({
+      for step, document in data.aws_iam_policy_document.step : step => {
+        for statement in jsondecode(document.json).Statement : statement.Sid => sort(flatten([statement.Action]))
+        if !contains(["Logs", "Tracing"], statement.Sid)
+      }
+      }) == jsonencode({
+      acquire_lock  = { Lock = ["dynamodb:DeleteItem", "dynamodb:PutItem"], Manifest = ["dynamodb:GetItem", "dynamodb:UpdateItem"] }
+      list_users    = { Account = ["iam:ListUsers"] }
+      write_batch   = { Records = ["dynamodb:BatchWriteItem"] }
+      save_progress = { Lock = ["dynamodb:PutItem", "dynamodb:UpdateItem"], Manifest = ["dynamodb:UpdateItem"] }
+      emit_metrics  = { Manifest = ["dynamodb:GetItem", "dynamodb:UpdateItem"] }
+      fail_scan     = { Manifest = ["dynamodb:GetItem", "dynamodb:UpdateItem"] }
+      clean_up = {
+        Lock        = ["dynamodb:DeleteItem", "dynamodb:GetItem"]
+        Manifest    = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+        Executions  = ["states:DescribeExecution"]
+        DeadLetters = ["sqs:SendMessage"]
+      }
+    })
+    error_message = "A step may do more or less than its work."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for step, document in data.aws_iam_policy_document.step : [
+        for statement in jsondecode(document.json).Statement : jsonencode(statement.Resource) == jsonencode({
+          Lock        = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+          Manifest    = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+          Records     = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+          Account     = "*"
+          Executions  = "arn:aws:states:eu-west-1:123456789012:execution:iam-user-monitor:*"
+          DeadLetters = "arn:aws:sqs:eu-west-1:123456789012:iam-user-monitor-clean-up-dead-letters"
+          Logs        = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/iam-user-monitor-${replace(step, "_", "-")}:*"
+          Tracing     = "*"
+        }[statement.Sid])
+      ]
+    ]))
+    error_message = "A statement of a step is about other resources than expected."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for document in concat(values(data.aws_iam_policy_document.step), [data.aws_iam_policy_document.state_machine]) : [
+        for statement in jsondecode(document.json).Statement : jsonencode(try(statement.Condition, {})) == jsonencode(
+          contains(["Lock", "ReleaseLock", "Manifest"], statement.Sid) ? {
+            "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = statement.Sid == "Manifest" ? "__scan__" : "__execution_lock__" }
+            Null                        = { "dynamodb:LeadingKeys" = "false" }
+          } : {}
+        )
+      ]
+    ]))
+    error_message = "Exactly the statements on the lock and the manifests must be limited to their keys, and refuse a request without a key."
+  }
+
+  assert {
+    condition     = strcontains(file("../functions/shared/lock.py"), "\"user_name\": \"${local.lock_key}\"") && strcontains(file("../functions/shared/manifest.py"), "MANIFEST_USER_NAME = \"${local.manifest_key}\"")
+    error_message = "The keys in the policies are not those of the functions."
+  }
+}
+
+run "the_state_machine_and_the_schedule_may_do_exactly_their_work" {
+  command = plan
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Sid => sort(flatten([statement.Action]))
+      }) == jsonencode({
+      InvokeSteps = ["lambda:InvokeFunction"]
+      ReleaseLock = ["dynamodb:DeleteItem"]
+      LogDelivery = ["logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies", "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery"]
+      Tracing     = ["xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+    })
+    error_message = "The state machine may do more or less than its work."
+  }
+
+  assert {
+    condition = jsonencode(sort(flatten([for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Resource if statement.Sid == "InvokeSteps"]))) == jsonencode(sort([
+      for step in ["acquire-lock", "list-users", "write-batch", "save-progress", "emit-metrics", "fail-scan"] : "arn:aws:lambda:eu-west-1:123456789012:function:iam-user-monitor-${step}"
+    ]))
+    error_message = "The state machine must be able to invoke exactly the functions of its definition."
+  }
+
+  assert {
+    condition     = one([for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Resource if statement.Sid == "ReleaseLock"]) == "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+    error_message = "The state machine must be able to delete from the table of records only."
+  }
+
+  assert {
+    condition = jsonencode(jsondecode(data.aws_iam_policy_document.schedule.json).Statement) == jsonencode([{
+      Action   = "states:StartExecution"
+      Effect   = "Allow"
+      Resource = "arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor"
+      Sid      = "StartScan"
+    }])
+    error_message = "The schedule must be able to start this state machine and do nothing else."
+  }
+}
+
+run "services_act_for_this_account_and_these_resources_only" {
+  command = plan
+
+  assert {
+    condition = jsonencode([for statement in jsondecode(data.aws_iam_policy_document.step_trust.json).Statement : [statement.Principal, statement.Condition]]) == jsonencode([[
+      { Service = "lambda.amazonaws.com" },
+      { StringEquals = { "aws:SourceAccount" = "123456789012" } },
+    ]])
+    error_message = "The functions' roles must trust Lambda for this account only."
+  }
+
+  assert {
+    condition = jsonencode([for statement in jsondecode(data.aws_iam_policy_document.state_machine_trust.json).Statement : [statement.Principal, statement.Condition]]) == jsonencode([[
+      { Service = "states.amazonaws.com" },
+      {
+        ArnEquals    = { "aws:SourceArn" = "arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor" }
+        StringEquals = { "aws:SourceAccount" = "123456789012" }
+      },
+    ]])
+    error_message = "The state machine's role must trust Step Functions for this state machine only."
+  }
+
+  assert {
+    condition = jsonencode([for statement in jsondecode(data.aws_iam_policy_document.schedule_trust.json).Statement : [statement.Principal, statement.Condition]]) == jsonencode([[
+      { Service = "events.amazonaws.com" },
+      {
+        ArnEquals    = { "aws:SourceArn" = "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-schedule" }
+        StringEquals = { "aws:SourceAccount" = "123456789012" }
+      },
+    ]])
+    error_message = "The schedule's role must trust EventBridge for this rule only."
+  }
+
+  assert {
+    condition = alltrue([
+      for owner, document in data.aws_iam_policy_document.dead_letters : jsonencode(jsondecode(document.json).Statement) == jsonencode([{
+        Action = "sqs:SendMessage"
+        Condition = {
+          ArnEquals    = { "aws:SourceArn" = "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-${replace(owner, "_", "-")}" }
+          StringEquals = { "aws:SourceAccount" = "123456789012" }
+        }
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Resource  = "arn:aws:sqs:eu-west-1:123456789012:iam-user-monitor-${replace(owner, "_", "-")}-dead-letters"
+        Sid       = "EventBridge"
+      }])
+    ])
+    error_message = "A dead-letter queue must take messages from its own rule only."
+  }
+
+  assert {
+    condition = jsonencode(jsondecode(data.aws_iam_policy_document.alarm_topic.json).Statement) == jsonencode([{
+      Action = "sns:Publish"
+      Condition = {
+        ArnLike      = { "aws:SourceArn" = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:iam-user-monitor-*" }
+        StringEquals = { "aws:SourceAccount" = "123456789012" }
+      }
+      Effect    = "Allow"
+      Principal = { Service = "cloudwatch.amazonaws.com" }
+      Resource  = "arn:aws:sns:eu-west-1:123456789012:iam-user-monitor-alarms"
+      Sid       = "Alarms"
+    }])
+    error_message = "The topic must take messages from the alarms of this deployment only."
+  }
+
+  assert {
+    condition     = aws_lambda_permission.clean_up.principal == "events.amazonaws.com" && aws_lambda_permission.clean_up.source_account == "123456789012"
+    error_message = "CleanUp must hear EventBridge for this account only."
+  }
+}
+
+run "a_customer_managed_key_may_be_used_where_it_is_needed_and_through_that_service" {
+  command = plan
+
+  variables {
+    kms_key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+  }
+
+  assert {
+    condition = jsonencode({
+      for step, document in data.aws_iam_policy_document.step : step => {
+        for statement in jsondecode(document.json).Statement : statement.Sid => sort(flatten([statement.Action])) if endswith(statement.Sid, "Key")
+      }
+      }) == jsonencode({
+      for step in ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan", "clean_up"] : step => merge(
+        { EnvironmentKey = ["kms:Decrypt"] },
+        step == "list_users" ? {} : { TableKey = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"] },
+        step == "clean_up" ? { DeadLettersKey = ["kms:Decrypt", "kms:GenerateDataKey"], ExecutionsKey = ["kms:Decrypt"] } : {},
+      )
+    })
+    error_message = "A step may use the key for more or less than its work."
+  }
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Sid => sort(flatten([statement.Action])) if endswith(statement.Sid, "Key")
+      }) == jsonencode({
+      ExecutionsKey  = ["kms:Decrypt", "kms:GenerateDataKey"]
+      LogDeliveryKey = ["kms:GenerateDataKey"]
+      TableKey       = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+    })
+    error_message = "The state machine may use the key for more or less than its work."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for name, document in merge(data.aws_iam_policy_document.step, { state_machine = data.aws_iam_policy_document.state_machine }) : [
+        for statement in jsondecode(document.json).Statement : statement.Resource == var.kms_key && jsonencode(statement.Condition.StringEquals) == jsonencode({
+          EnvironmentKey = { "kms:EncryptionContext:aws:lambda:FunctionArn" = "arn:aws:lambda:eu-west-1:123456789012:function:iam-user-monitor-${replace(name, "_", "-")}" }
+          TableKey       = { "kms:ViaService" = "dynamodb.eu-west-1.amazonaws.com" }
+          DeadLettersKey = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:eu-west-1:123456789012:iam-user-monitor-clean-up-dead-letters" }
+          ExecutionsKey  = { "kms:EncryptionContext:aws:states:stateMachineArn" = "arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor" }
+          LogDeliveryKey = { "kms:EncryptionContext:SourceArn" = "arn:aws:logs:eu-west-1:123456789012:*" }
+        }[statement.Sid]) if endswith(statement.Sid, "Key")
+      ]
+    ]))
+    error_message = "The key may be used for other things than those of this deployment."
+  }
+}
+
+run "the_policy_of_a_created_key_admits_the_account_and_the_services" {
+  command = plan
+
+  variables {
+    kms_key = "create"
+  }
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(data.aws_iam_policy_document.key.json).Statement : statement.Sid => [statement.Principal, sort(flatten([statement.Action])), try(statement.Condition, null)]
+      }) == jsonencode({
+      Account = [{ AWS = "arn:aws:iam::123456789012:root" }, ["kms:*"], null]
+      Table = [
+        { AWS = "arn:aws:iam::123456789012:root" },
+        ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+        { StringEquals = { "kms:CallerAccount" = "123456789012", "kms:ViaService" = "dynamodb.eu-west-1.amazonaws.com" } },
+      ]
+      Logs = [
+        { Service = "logs.eu-west-1.amazonaws.com" },
+        ["kms:Decrypt*", "kms:Describe*", "kms:Encrypt*", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+        {
+          ArnEquals = {
+            "kms:EncryptionContext:aws:logs:arn" = [
+              for statement in jsondecode(data.aws_iam_policy_document.key.json).Statement : statement.Condition.ArnEquals["kms:EncryptionContext:aws:logs:arn"] if statement.Sid == "Logs"
+            ][0]
+          }
+        },
+      ]
+      LogDelivery = [
+        { Service = "delivery.logs.amazonaws.com" },
+        ["kms:Decrypt*"],
+        { StringEquals = { "kms:EncryptionContext:SourceArn" = "arn:aws:logs:eu-west-1:123456789012:*" } },
+      ]
+      DeadLetters = [
+        { Service = "events.amazonaws.com" },
+        ["kms:Decrypt", "kms:GenerateDataKey"],
+        {
+          ArnEquals = {
+            "aws:SourceArn" = [
+              "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-clean-up",
+              "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-schedule",
+            ]
+          }
+          StringEquals = { "aws:SourceAccount" = "123456789012" }
+        },
+      ]
+      Alarms = [
+        { Service = "cloudwatch.amazonaws.com" },
+        ["kms:Decrypt", "kms:GenerateDataKey*"],
+        {
+          ArnLike      = { "aws:SourceArn" = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:iam-user-monitor-*" }
+          StringEquals = { "aws:SourceAccount" = "123456789012" }
+        },
+      ]
+    })
+    error_message = "The key's policy admits others or to more than expected."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(data.aws_iam_policy_document.key.json).Statement : statement.Condition.ArnEquals["kms:EncryptionContext:aws:logs:arn"] if statement.Sid == "Logs"
+    ])) == toset([for name in values(output.log_group_names) : "arn:aws:logs:eu-west-1:123456789012:log-group:${name}"])
+    error_message = "CloudWatch Logs must be able to use the key for exactly the log groups of this deployment."
+  }
+
+  assert {
+    condition     = one(aws_kms_key.all).enable_key_rotation && one(aws_kms_alias.all).name == "alias/iam-user-monitor"
+    error_message = "A created key must rotate and have a name."
+  }
+}
+
+run "without_a_customer_managed_key_nobody_may_use_one" {
+  command = plan
+
+  assert {
+    condition = length(aws_kms_key.all) == 0 && !anytrue([
+      for document in concat(values(data.aws_iam_policy_document.step), [data.aws_iam_policy_document.state_machine, data.aws_iam_policy_document.schedule]) : strcontains(document.json, "kms:")
+    ])
+    error_message = "A role has permissions on a key that is not there."
+  }
+}
