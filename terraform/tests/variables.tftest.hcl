@@ -24,23 +24,31 @@ run "takes_the_lowest_values" {
   command = plan
 
   variables {
-    monitoring_period        = "rate(1 minute)"
-    name_prefix              = "x"
-    dynamodb_table_name      = "abc"
-    retention_days           = 1
-    lambda_timeout           = 1
-    lambda_memory            = 128
-    lambda_architecture      = "x86_64"
-    log_level                = "DEBUG"
-    log_retention_days       = 1
-    permissions_boundary_arn = "arn:aws:iam::aws:policy/PowerUserAccess"
-    page_size                = 1
-    batch_size               = 1
-    map_concurrency          = 1
-    lock_lease_seconds       = 60
-    scan_timeout_seconds     = 60
-    schedule_enabled         = false
-    tags                     = { Team = "security" }
+    kms_key                        = "create"
+    alarm_email                    = "a@b.c"
+    success_window_hours           = 0
+    alarms_enabled                 = false
+    dashboard_enabled              = false
+    queries_enabled                = false
+    deletion_protection_enabled    = false
+    point_in_time_recovery_enabled = false
+    monitoring_period              = "rate(1 minute)"
+    name_prefix                    = "x"
+    dynamodb_table_name            = "abc"
+    retention_days                 = 1
+    lambda_timeout                 = 1
+    lambda_memory                  = 128
+    lambda_architecture            = "x86_64"
+    log_level                      = "DEBUG"
+    log_retention_days             = 1
+    permissions_boundary_arn       = "arn:aws:iam::aws:policy/PowerUserAccess"
+    page_size                      = 1
+    batch_size                     = 1
+    map_concurrency                = 1
+    lock_lease_seconds             = 60
+    scan_timeout_seconds           = 60
+    schedule_enabled               = false
+    tags                           = { Team = "security" }
   }
 
   assert {
@@ -53,6 +61,9 @@ run "takes_the_highest_values" {
   command = plan
 
   variables {
+    kms_key                  = "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    alarm_topic_arn          = "arn:aws-us-gov:sns:us-gov-west-1:123456789012:${join("", [for _ in range(64) : "aZ_-"])}"
+    success_window_hours     = 168
     monitoring_period        = "rate(30 days)"
     name_prefix              = "iam-user-monitor-of-the-whole-company-42"
     dynamodb_table_name      = join("", [for _ in range(51) : "Aa0._"])
@@ -76,7 +87,7 @@ run "takes_the_highest_values" {
   }
 
   assert {
-    condition     = alltrue([for name in concat(values(local.function_names), [local.schedule_name, aws_iam_role.state_machine.name]) : length(name) <= 64])
+    condition     = alltrue([for name in concat(values(local.function_names), [local.schedule_name, aws_iam_role.state_machine.name, local.clean_up_dead_letters_name, local.schedule_dead_letters_name]) : length(name) <= 64])
     error_message = "With the longest name_prefix, a name exceeds what AWS takes."
   }
 }
@@ -127,6 +138,9 @@ run "refuses_values_below_the_bounds" {
   command = plan
 
   variables {
+    kms_key                  = ""
+    alarm_topic_arn          = ""
+    success_window_hours     = -1
     monitoring_period        = "rate(0 hours)"
     name_prefix              = ""
     dynamodb_table_name      = "ab"
@@ -146,6 +160,9 @@ run "refuses_values_below_the_bounds" {
   }
 
   expect_failures = [
+    var.kms_key,
+    var.alarm_topic_arn,
+    var.success_window_hours,
     var.monitoring_period,
     var.name_prefix,
     var.dynamodb_table_name,
@@ -169,6 +186,9 @@ run "refuses_values_above_the_bounds" {
   command = plan
 
   variables {
+    kms_key                  = "arn:aws:kms:eu-west-1:123456789012:alias/records"
+    alarm_email              = "two@example.com, addresses@example.com"
+    success_window_hours     = 169
     monitoring_period        = "rate(1 hours)"
     name_prefix              = "iam-user-monitor-of-the-whole-company-421"
     dynamodb_table_name      = join("", [for _ in range(64) : "Aa-_"])
@@ -188,6 +208,9 @@ run "refuses_values_above_the_bounds" {
   }
 
   expect_failures = [
+    var.kms_key,
+    var.alarm_email,
+    var.success_window_hours,
     var.monitoring_period,
     var.name_prefix,
     var.dynamodb_table_name,
@@ -211,6 +234,9 @@ run "refuses_values_between_the_allowed_ones" {
   command = plan
 
   variables {
+    kms_key              = "1234abcd-12ab-34cd-56ef-1234567890ab"
+    alarm_topic_arn      = "arn:aws:sqs:eu-west-1:123456789012:alarms"
+    success_window_hours = 1.5
     monitoring_period    = "rate(2 hour)"
     name_prefix          = "under_score"
     dynamodb_table_name  = "no spaces"
@@ -229,6 +255,9 @@ run "refuses_values_between_the_allowed_ones" {
   }
 
   expect_failures = [
+    var.kms_key,
+    var.alarm_topic_arn,
+    var.success_window_hours,
     var.monitoring_period,
     var.name_prefix,
     var.dynamodb_table_name,
@@ -325,6 +354,37 @@ run "refuses_words_for_a_schedule" {
   }
 
   expect_failures = [var.monitoring_period]
+}
+
+run "refuses_an_address_for_an_existing_topic" {
+  command = plan
+
+  variables {
+    alarm_email     = "team@example.com"
+    alarm_topic_arn = "arn:aws:sns:eu-west-1:123456789012:alarms"
+  }
+
+  expect_failures = [var.alarm_email]
+}
+
+run "refuses_an_empty_address" {
+  command = plan
+
+  variables {
+    alarm_email = ""
+  }
+
+  expect_failures = [var.alarm_email]
+}
+
+run "refuses_a_topic_of_ordered_messages" {
+  command = plan
+
+  variables {
+    alarm_topic_arn = "arn:aws:sns:eu-west-1:123456789012:alarms.fifo"
+  }
+
+  expect_failures = [var.alarm_topic_arn]
 }
 
 run "refuses_a_package_that_is_not_there" {

@@ -85,3 +85,14 @@ def test_every_documented_make_target_exists() -> None:
     documented = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", README, re.MULTILINE))
     assert documented, "the README names targets"
     assert documented - targets == set()
+
+
+def test_the_alarms_and_queries_are_listed() -> None:
+    alarms = (REPOSITORY / "terraform" / "alarms.tf").read_text().split("all_alarms = {")[1]
+    queries = (REPOSITORY / "terraform" / "queries.tf").read_text().split("queries = {")[1]
+    names = re.findall(r"^    ([a-z-]+) += \{$", alarms, re.MULTILINE)
+    assert len(names) == 8
+    assert [name for name in names if f"| `iam-user-monitor-{name}` |" not in README] == []
+    saved = re.findall(r"^    ([a-z-]+) += \{$", queries, re.MULTILINE)
+    assert len(saved) == 4
+    assert [name for name in saved if f"`{name}`" not in README] == []
