@@ -127,8 +127,9 @@ deploy: $(PACKAGE) ## Deploy to your AWS account
 	@terraform -chdir=terraform init -input=false
 	@terraform -chdir=terraform apply
 
-destroy: ## Remove the deployment from your AWS account
-	@terraform -chdir=terraform destroy
+destroy: ## Remove the deployment, records included, from your AWS account
+	@terraform -chdir=terraform apply -var deletion_protection_enabled=false
+	@terraform -chdir=terraform destroy -var deletion_protection_enabled=false
 
 .PHONY: clean
 clean: ## Remove everything that was built
