@@ -779,6 +779,33 @@ class TestQueryDefinitions:
         defect("logs_query_definitions", error_code(raised) == "InvalidOperationException")
 
 
+class TestKeyAssociation:
+    KEY = "arn:aws:kms:us-east-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+    def test_the_key_of_a_log_group_is_changed_and_taken_away(self, aws: Account) -> None:
+        name = aws.name("group")
+        aws.logs.create_log_group(logGroupName=name)
+
+        aws.logs.associate_kms_key(logGroupName=name, kmsKeyId=self.KEY)
+        (group,) = aws.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        assert group["kmsKeyId"] == self.KEY
+
+        aws.logs.disassociate_kms_key(logGroupName=name)
+        (group,) = aws.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        assert "kmsKeyId" not in group
+
+    def test_an_unknown_log_group_is_an_error(self, aws: Account) -> None:
+        with pytest.raises(ClientError) as raised:
+            aws.logs.associate_kms_key(logGroupName="none", kmsKeyId=self.KEY)
+        assert error_code(raised) == "ResourceNotFoundException"
+
+    def test_defect(self, bare: Account) -> None:
+        bare.logs.create_log_group(logGroupName="group")
+        with pytest.raises(ClientError) as raised:
+            bare.logs.associate_kms_key(logGroupName="group", kmsKeyId=self.KEY)
+        defect("logs_key_association", error_code(raised) == "InvalidOperationException")
+
+
 def test_every_correction_has_a_test_of_its_defect() -> None:
     source = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py"))
     assert [name for name in CORRECTIONS if f'defect("{name}"' not in source] == []

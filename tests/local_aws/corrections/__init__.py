@@ -35,6 +35,7 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "cloudwatch_no_dimensions": cloudwatch.no_dimensions,
     "cloudwatch_alarms": cloudwatch.alarms,
     "logs_query_definitions": logs.query_definitions,
+    "logs_key_association": logs.key_association,
     "dynamodb_leading_keys": dynamodb.leading_keys,
     # Before all that surround a call, so that a mocked one is treated as a real one.
     "states_mocks": mocks.responses,

@@ -58,5 +58,35 @@ def query_definitions() -> None:
     wrap(logs, "handle_request", with_queries)
 
 
+def key_association() -> None:
+    """Let the KMS key of a log group be changed.
+
+    AWS: AssociateKmsKey gives an existing log group a key, or another one, and DisassociateKmsKey takes it away
+    (CloudWatch Logs API reference).
+
+    MiniStack takes a key at the creation of a log group only and knows neither operation. To go when AssociateKmsKey
+    answers.
+    """
+    logs, responses = service("cloudwatch_logs"), core("responses")
+
+    def with_keys(handle: Any) -> Any:
+        async def handle_request(method: str, path: str, headers: Any, body: bytes, query_params: Any) -> Any:
+            operation = headers.get("x-amz-target", "").rpartition(".")[2]
+            if operation not in ("AssociateKmsKey", "DisassociateKmsKey"):
+                return await handle(method, path, headers, body, query_params)
+            request = json.loads(body or b"{}")
+            group = logs._log_groups.get(request.get("logGroupName", ""))
+            if group is None:
+                return responses.error_response_json(
+                    "ResourceNotFoundException", "The specified log group does not exist.", 400
+                )
+            group["kmsKeyId"] = request.get("kmsKeyId") if operation == "AssociateKmsKey" else None
+            return responses.json_response({})
+
+        return handle_request
+
+    wrap(logs, "handle_request", with_keys)
+
+
 def _not_found(responses: Any) -> Any:
     return responses.error_response_json("ResourceNotFoundException", "There is no such query definition.", 400)
