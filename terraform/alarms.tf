@@ -14,16 +14,20 @@ locals {
   # The window of the alarm on missing success, in hours, 0 for no such alarm. Two ticks of the schedule and the longest
   # scan: one scan that fails has an alarm of its own. CloudWatch looks back 7 days at most, so a rate that is rarer
   # cannot be watched. Of a cron expression is only known whether it names days at all.
-  rate                 = try(regex("^rate\\(([0-9]+) (minute|hour|day)s?\\)$", var.monitoring_period), null)
-  every_day            = can(regex("^cron\\(\\S+ \\S+ [*?] \\* [*?] \\*\\)$", var.monitoring_period))
-  rate_hours           = local.rate == null ? (local.every_day ? 24 : 168) : local.rate[0] * { minute = 1 / 60, hour = 1, day = 24 }[local.rate[1]]
-  longest_scan_hours   = var.scan_timeout_seconds / 3600
-  default_window_hours = local.rate != null && local.rate_hours + local.longest_scan_hours > 168 ? 0 : min(168, ceil(2 * local.rate_hours + local.longest_scan_hours))
-  success_window_hours = var.success_window_hours == null ? local.default_window_hours : var.success_window_hours
+  rate               = try(regex("^rate\\(([0-9]+) (minute|hour|day)s?\\)$", var.monitoring_period), null)
+  every_day          = can(regex("^cron\\(\\S+ \\S+ [*?] \\* [*?] \\*\\)$", var.monitoring_period))
+  hours_of           = { minute = 1 / 60, hour = 1, day = 24 }
+  schedule_hours     = local.rate != null ? local.rate[0] * local.hours_of[local.rate[1]] : local.every_day ? 24 : 168
+  longest_scan_hours = var.scan_timeout_seconds / 3600
+  too_rare           = local.rate != null && local.schedule_hours + local.longest_scan_hours > 168
+  default_window     = local.too_rare ? 0 : min(168, ceil(2 * local.schedule_hours + local.longest_scan_hours))
+
+  success_window_hours = var.success_window_hours == null ? local.default_window : var.success_window_hours
 
   scan_dimensions = { StateMachineArn = local.state_machine_arn }
   look_at_the_log = "Look further: the saved query ${var.name_prefix}/errors in Logs Insights, and the dashboard ${var.name_prefix}."
   redrive_it      = "Open the newest failed execution of the state machine ${var.name_prefix} in the Step Functions console: its cause says what went wrong and how far the scan got. Mend that, then choose Redrive: the scan resumes where it stopped."
+
   all_alarms = {
     scan-failed = {
       enabled     = true

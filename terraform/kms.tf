@@ -1,5 +1,5 @@
-# Encryption at rest. Without a customer-managed key everything is encrypted with keys of AWS: the logs, the queues and
-# the state machine with keys that AWS owns, the table and the functions' environment with the account's keys that AWS
+# Encryption at rest. Without a customer-managed key everything is encrypted with keys of AWS: the table, the logs, the
+# queues and the state machine with keys that AWS owns, the functions' environment with the account's key that AWS
 # manages. The topic is the exception, see alarms.tf.
 
 locals {

@@ -199,8 +199,8 @@ run "the_table_is_protected_by_default" {
   }
 
   assert {
-    condition     = one(aws_dynamodb_table.records.server_side_encryption).enabled && aws_sqs_queue.schedule_dead_letters.sqs_managed_sse_enabled && aws_sqs_queue.clean_up_dead_letters.sqs_managed_sse_enabled && one(aws_sfn_state_machine.scan.encryption_configuration).type == "AWS_OWNED_KEY"
-    error_message = "Keys of AWS must encrypt the data."
+    condition     = !one(aws_dynamodb_table.records.server_side_encryption).enabled && aws_sqs_queue.schedule_dead_letters.sqs_managed_sse_enabled && aws_sqs_queue.clean_up_dead_letters.sqs_managed_sse_enabled && one(aws_sfn_state_machine.scan.encryption_configuration).type == "AWS_OWNED_KEY"
+    error_message = "Keys that AWS owns must encrypt the data; for DynamoDB that is what disabled means."
   }
 }
 
@@ -232,7 +232,7 @@ run "an_existing_key_encrypts_everything" {
   }
 
   assert {
-    condition     = one(aws_sfn_state_machine.scan.encryption_configuration).type == "CUSTOMER_MANAGED_KMS_KEY" && length(aws_kms_key.all) == 0
+    condition     = one(aws_dynamodb_table.records.server_side_encryption).enabled && one(aws_sfn_state_machine.scan.encryption_configuration).type == "CUSTOMER_MANAGED_KMS_KEY" && length(aws_kms_key.all) == 0
     error_message = "The existing key must be used and none created."
   }
 }
