@@ -14,6 +14,13 @@ from tests.local_aws.report import path_of
 RETENTION_DAYS = 90
 # The emulator looks at its schedules every 10 seconds, and a new rule waits for its first minute.
 SCHEDULE_SECONDS = 100
+CHANGED = {
+    "monitoring_period": "rate(1 minute)",
+    "retention_days": 30,
+    "log_level": "DEBUG",
+    "dashboard_enabled": False,
+    "kms_key": "create",
+}
 
 
 def test_a_plan_after_the_apply_shows_no_changes(deployment: Deployment) -> None:
@@ -102,9 +109,19 @@ def test_a_missing_permission_fails_the_scan_by_its_name_and_frees_the_lock(depl
     assert facts.records == []
 
 
-def test_the_schedule_starts_a_scan_by_itself(deployment: Deployment) -> None:
-    deployment.terraform.apply({"monitoring_period": "rate(1 minute)"})
+def test_changed_variables_are_applied_and_planned_no_more(deployment: Deployment) -> None:
+    deployment.terraform.apply(CHANGED)
 
+    assert deployment.terraform.plan_has_changes(CHANGED) is False
+    functions = deployment.aws.client("lambda")
+    name = deployment.outputs["lambda_function_names"]["write_batch"]
+    environment = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    assert environment["RETENTION_DAYS"] == "30"
+    assert deployment.aws.client("cloudwatch").list_dashboards()["DashboardEntries"] == []
+
+
+def test_the_schedule_starts_a_scan_by_itself(deployment: Deployment) -> None:
+    """With the changed variables: every minute, and under a key of our own."""
     manifest = _wait_for_scheduled_scan(deployment)
 
     assert manifest["status"]["S"] == "COMPLETE"
@@ -118,7 +135,7 @@ def test_the_table_is_protected_from_being_deleted(deployment: Deployment) -> No
 
 def test_destroying_leaves_nothing(deployment: Deployment) -> None:
     """As the README says: without deletion protection first."""
-    unprotected = {"deletion_protection_enabled": False}
+    unprotected = {**CHANGED, "deletion_protection_enabled": False}
     deployment.terraform.apply(unprotected)
     deployment.terraform.destroy(unprotected)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from tests.emulator.conftest import Account
 from tests.local_aws import emulator
@@ -303,3 +304,15 @@ def test_stop_leaves_a_stranger_alone() -> None:
             assert is_alive(stranger.pid)
         finally:
             stranger.kill()
+
+
+def test_terraform_is_not_answered_sooner_than_over_a_network(local_aws: Emulator) -> None:
+    def seconds(user_agent: str) -> float:
+        client = local_aws.session().client("sts", config=Config(user_agent=user_agent))
+        client.get_caller_identity()
+        started = time.monotonic()
+        client.get_caller_identity()
+        return time.monotonic() - started
+
+    assert seconds("APN/1.0 HashiCorp/1.0 Terraform/1.11.4 terraform-provider-aws/5.100.0") > 0.01
+    assert min(seconds("Boto3") for _ in range(5)) < 0.01

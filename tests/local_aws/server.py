@@ -21,6 +21,8 @@ from typing import Any
 
 from tests.local_aws import corrections, fault_injection, faults
 
+_ROUND_TRIP_SECONDS = 0.01
+
 
 def main() -> None:
     """Serve until told to end."""
@@ -59,7 +61,7 @@ def _with_faults(app: Any) -> Any:
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] != faults.ROUTE:
-            await app(scope, receive, send)
+            await app(scope, receive, _no_sooner_than_a_network(scope, send))
             return
         body, more = b"", True
         while more:
@@ -71,6 +73,24 @@ def _with_faults(app: Any) -> Any:
         await send({"type": "http.response.body", "body": answer})
 
     return serve
+
+
+def _no_sooner_than_a_network(scope: Any, send: Any) -> Any:
+    """Keep Terraform's provider waiting for an answer as long as the nearest network would.
+
+    Its SDK closes a request's body as soon as the answer begins. On a busy machine the thread that sends the request
+    may not have noticed that it is done by then, takes the closed body for an error and resets the connection. The SDK
+    then sends the request again: one apply in a hundred failed, creating what it had created already.
+    """
+    if b"terraform-provider-aws" not in dict(scope.get("headers", [])).get(b"user-agent", b""):
+        return send
+
+    async def send_later(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            await asyncio.sleep(_ROUND_TRIP_SECONDS)
+        await send(message)
+
+    return send_later
 
 
 def _end_with_everything(work_dir: Path) -> None:
