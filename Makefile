@@ -98,6 +98,10 @@ test-sfn-local: $(INSTALLED) ## Run the scenarios on AWS's Step Functions Local,
 	@$(PY) -m tests.statemachine.sfn_local
 	@REQUIRE_DOCKER=1 $(PY) -m pytest -p no:cacheprovider tests/statemachine/test_scenarios.py -k StepFunctionsLocal
 
+.PHONY: test-aws
+test-aws: $(INSTALLED) ## Scan and verify the stack that is deployed to your AWS account; starts one execution
+	@RUN_ON_AWS=1 $(PY) -m pytest -p no:cacheprovider tests/aws tests/statemachine/test_test_state.py
+
 .PHONY: pytest
 pytest: $(INSTALLED) $(PACKAGE)
 	@$(PY) -m pytest -p no:cacheprovider --numprocesses $(WORKERS) --dist loadfile $(TESTS)

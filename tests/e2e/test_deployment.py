@@ -1,13 +1,17 @@
 """The deployed workflow, from the outside. The tests run in this order: the last ones change the deployment."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.e2e.conftest import USERS, Deployment
+from tests.e2e.conftest import REPOSITORY, USERS, Deployment
 from tests.local_aws import faults, scan
 from tests.local_aws.report import path_of
 
@@ -40,6 +44,24 @@ def test_a_scan_of_several_pages_records_every_user(deployment: Deployment) -> N
     )
     assert execution.output["outcome"]["users_scanned"] == USERS
     assert "users" not in json.dumps(execution.output["cursor"]).replace("users_scanned", "")
+
+
+def test_the_checks_for_a_stack_on_aws_pass_here_too(deployment: Deployment, tmp_path: Path) -> None:
+    """So that ``make test-aws`` is known to work before it is pointed at a real account."""
+    stack = tmp_path / "outputs.json"
+    stack.write_text(json.dumps(deployment.outputs))
+    environment = {**os.environ, **deployment.aws.client_env(), "RUN_ON_AWS": "1", "STACK_OUTPUTS": str(stack)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/aws"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
 
 
 def test_some_users_have_a_password_that_was_used_and_some_have_not(deployment: Deployment) -> None:

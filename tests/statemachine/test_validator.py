@@ -12,7 +12,7 @@ import pytest
 from tests.statemachine import definition
 
 PACKAGE = Path(__file__).with_name("asl_validator")
-VALUES = {
+VALUES: dict[str, str | int] = {
     **{f"{step}_function_arn": f"arn:aws:lambda:us-east-1:123456789012:function:{step}" for step in definition.STEPS},
     "table_name": "iam-user-records",
     "map_concurrency": 5,

@@ -1,0 +1,1 @@
+"""Tests of a deployed stack on AWS: `make test-aws`, and never by themselves."""
