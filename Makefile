@@ -98,6 +98,10 @@ test-sfn-local: $(INSTALLED) ## Run the scenarios on AWS's Step Functions Local,
 	@$(PY) -m tests.statemachine.sfn_local
 	@REQUIRE_DOCKER=1 $(PY) -m pytest -p no:cacheprovider tests/statemachine/test_scenarios.py -k StepFunctionsLocal
 
+.PHONY: bench
+bench: $(INSTALLED) $(PACKAGE) ## Measure time, calls and cost beside a single process; updates the README
+	@$(PY) -m tests.bench
+
 .PHONY: test-aws
 test-aws: $(INSTALLED) ## Scan and verify the stack that is deployed to your AWS account; starts one execution
 	@RUN_ON_AWS=1 $(PY) -m pytest -p no:cacheprovider tests/aws tests/statemachine/test_test_state.py

@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 
 from tests.emulator.conftest import Account
-from tests.local_aws import emulator
+from tests.local_aws import emulator, meter
 from tests.local_aws.errors import LocalAwsError
 
 if TYPE_CHECKING:
@@ -316,3 +316,39 @@ def test_terraform_is_not_answered_sooner_than_over_a_network(local_aws: Emulato
 
     assert seconds("APN/1.0 HashiCorp/1.0 Terraform/1.11.4 terraform-provider-aws/5.100.0") > 0.01
     assert min(seconds("Boto3") for _ in range(5)) < 0.01
+
+
+def test_calls_are_counted_and_take_as_long_as_asked(local_aws: Emulator) -> None:
+    # Given a table, and a function that writes into it
+    account = Account(local_aws)
+    table = account.name("metered")
+    account.tables.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    item = {"id": {"S": "x" * 1500}}
+    function = account.function(
+        "import boto3\ndef handler(event, context):\n"
+        f"    requests = {{'{table}': [{{'PutRequest': {{'Item': event}}}}]}}\n"
+        "    boto3.client('dynamodb').batch_write_item(RequestItems=requests)"
+    )
+    account.invoke(function, item)
+    try:
+        # When it is called with and without latency
+        seconds = {}
+        for latency_ms in (0, 300):
+            meter.begin(local_aws, latency_ms)
+            account.invoke(function, item)
+            counted = meter.read(local_aws)
+            seconds[latency_ms] = counted["functions"][function]["seconds"]
+            # Then its calls are counted: two KB, in the table and in the index
+            assert counted["calls"] == {"dynamodb:BatchWriteItem": 1}
+            assert counted["write_units"] == 4
+            assert counted["functions"][function]["invocations"] == 1
+            assert 0 < counted["functions"][function]["cpu_seconds"] < 0.3
+        # And the latency is in their time
+        assert seconds[300] - seconds[0] > 0.2
+    finally:
+        meter.begin(local_aws)

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.local_aws import corrections, fault_injection, faults
+from tests.local_aws import corrections, fault_injection, faults, meter
 
 _ROUND_TRIP_SECONDS = 0.01
 
@@ -42,6 +42,7 @@ def main() -> None:
     os.chdir(arguments.work_dir)
 
     corrections.install_all(without=arguments.without)
+    meter.install()
     fault_injection.install()
     asyncio.run(_serve(arguments.socket))
 
@@ -53,21 +54,22 @@ async def _serve(descriptor: int) -> None:
     config.bind = [f"fd://{descriptor}"]
     config.keep_alive_timeout = 75
     # With a trigger of its own, the server leaves the signals to this module.
-    await hypercorn.serve(_with_faults(ministack.app), config, shutdown_trigger=asyncio.Event().wait)
+    await hypercorn.serve(_with_orders(ministack.app), config, shutdown_trigger=asyncio.Event().wait)
 
 
-def _with_faults(app: Any) -> Any:
-    """Take orders for faults beside MiniStack's own requests."""
+def _with_orders(app: Any) -> Any:
+    """Take orders of the tests beside MiniStack's own requests."""
+    orders = {faults.ROUTE: fault_injection.answer, meter.ROUTE: meter.answer}
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] != faults.ROUTE:
+        if scope["type"] != "http" or scope["path"] not in orders:
             await app(scope, receive, _no_sooner_than_a_network(scope, send))
             return
         body, more = b"", True
         while more:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
-        status, answer = await fault_injection.answer(scope["method"], body)
+        status, answer = await orders[scope["path"]](scope["method"], body)
         length = [(b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": length})
         await send({"type": "http.response.body", "body": answer})

@@ -81,6 +81,7 @@ def main() -> None:
         message = json.loads(line)
         call = message["ctx"]
         os.environ["_X_AMZN_TRACE_ID"] = call.get("trace_id") or ""
+        began = time.monotonic(), time.process_time()
         try:
             if failure is not None:
                 raise failure
@@ -90,8 +91,9 @@ def main() -> None:
             print(f"[ERROR] {failed['errorType']}: {failed['errorMessage']}\nTraceback (most recent call last):")
             print("".join(failed["stackTrace"]))
             response = {"status": "ok", "result": failed, "raised": True}
+        seconds, cpu_seconds = time.monotonic() - began[0], time.process_time() - began[1]
         print(END_OF_LOG, flush=True)
-        answer(response)
+        answer({**response, "used": {"seconds": seconds, "cpu_seconds": cpu_seconds}})
         if failure is not None:
             # AWS initializes again for the next invocation.
             handler, failure = _load(init["module"], init["handler"])

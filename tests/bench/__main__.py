@@ -1,0 +1,90 @@
+"""The benchmark from the command line: ``python -m tests.bench``. ``make bench`` calls it."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from tests.bench import cold_start, measure
+from tests.bench.report import LATENCY_MS, Report
+from tests.local_aws import emulator, meter
+from tests.local_aws.errors import LocalAwsError
+from tests.local_aws.terraform import Terraform
+from tests.local_aws.users import create_users
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = REPOSITORY / "tests" / "bench"
+RESULT = FOLDER / "result.json"
+PLOT = FOLDER / "benchmark.svg"
+README = REPOSITORY / "README.md"
+MARKS = ("<!-- benchmark: written by `make bench` -->\n", "<!-- end of benchmark -->\n")
+
+SIZES = (100, 1000, 5000)
+RUNS = 3
+EXIT_MISSED = 1
+EXIT_BAD_INPUT = 2
+
+_started = time.monotonic()
+
+
+def main() -> int:
+    """Measure, print and write the report. Returns 0, or 1 if a target is missed."""
+    try:
+        report = run()
+    except LocalAwsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    facts = json.dumps(report.as_json(), indent=2) + "\n"
+    (REPOSITORY / "build" / "bench.json").write_text(facts)
+    RESULT.write_text(facts)
+    PLOT.write_text(report.plot())
+    README.write_text(with_table(README.read_text(), report))
+    print()
+    print("\n".join(report.table()))
+    missed = [target for target in report.targets() if not target.met]
+    for target in missed:
+        print(f"MISSED: {target.name}: wanted {target.wanted}, found {target.found}", file=sys.stderr)
+    return EXIT_MISSED if missed else 0
+
+
+def run() -> Report:
+    """Deploy once, and measure every way at every size, without and with the latency of AWS."""
+    work_dir = REPOSITORY / "build" / "bench"
+    shutil.rmtree(work_dir, ignore_errors=True)
+    work_dir.mkdir(parents=True)
+    say("Measuring the imports")
+    imports = cold_start.measure()
+    say("Deploying to a local AWS")
+    found = []
+    with emulator.running(log_file=work_dir / "emulator.log") as aws:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_VAR_")}
+        terraform = Terraform(work_dir=work_dir / "deployment", environment={**environment, **aws.client_env()})
+        terraform.init()
+        # The schedule must not scan meanwhile.
+        outputs = terraform.apply({"schedule_enabled": "false"})
+        for users in SIZES:
+            say(f"Creating users, up to {users:,}")
+            meter.begin(aws)  # without latency
+            create_users(aws.client("iam"), users, lambda done: None)
+            measure.workflow(aws, outputs, users, 0, runs=1)  # warms the functions
+            for latency_ms in (0, LATENCY_MS):
+                found += measure.all_ways(aws, outputs, users, latency_ms, RUNS, say)
+    return Report(found, imports, cold_start.PACKAGE.stat().st_size)
+
+
+def with_table(readme: str, report: Report) -> str:
+    """Return the README with the tables of a report between the marks."""
+    before, _, rest = readme.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return before + MARKS[0] + "\n".join(report.table()) + "\n" + MARKS[1] + after
+
+
+def say(text: str) -> None:
+    """Print a line about what goes on, with the time since the start."""
+    print(f"[{time.monotonic() - _started:5.1f} s] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

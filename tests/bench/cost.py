@@ -1,0 +1,83 @@
+"""What a deployment costs a month: the prices, all in this place, and what they are multiplied with.
+
+List prices of us-east-1 in US dollars, November 2026. Of the free allowances only that of Step Functions is taken into
+account, which belongs to its price and never expires; the others (10 alarms, 10 metrics, 25 GB of DynamoDB storage,
+Lambda's million requests) make a small deployment cheaper still.
+"""
+
+from dataclasses import asdict, dataclass
+
+HOURS = 730
+"""Of a month; a scan each."""
+
+TRANSITION = 0.000025
+FREE_TRANSITIONS = 4000
+LAMBDA_REQUEST = 0.20 / 1e6
+LAMBDA_GB_SECOND = 0.0000133334  # arm64
+WRITE_UNIT = 0.625 / 1e6
+READ_UNIT = 0.125 / 1e6
+STORAGE_GB = 0.25
+BACKUP_GB = 0.20  # point-in-time recovery, of the table without its index
+LOG_GB = 0.50
+METRIC = 0.30
+ALARM_METRIC = 0.10
+TRACE = 5.00 / 1e6
+
+METRICS = 5
+ALARM_METRICS = 12
+"""Metrics that terraform/alarms.tf watches; its own tests count them."""
+MEMORY_GB = 256 / 1024
+RETENTION_DAYS = 90
+# DynamoDB adds 100 bytes to an item for its administration; the index has every attribute, too.
+ITEM_BYTES = 260 + 100
+READS_PER_SCAN = 4
+# START, END, REPORT and the function's own lines; and one event of the state machine's log.
+LOG_BYTES_PER_INVOCATION = 1500
+LOG_BYTES_PER_EVENT = 700
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one scan uses."""
+
+    users: int
+    transitions: int
+    invocations: int
+    billed_seconds: float
+    """Of all functions together, their initialisation included: at one scan an hour, every one starts cold."""
+    write_units: int
+    history_events: int
+
+
+@dataclass(frozen=True)
+class MonthlyCost:
+    """In dollars, of an hourly scan."""
+
+    transitions: float
+    functions: float
+    writes_and_reads: float
+    storage: float
+    logs_and_traces: float
+    metrics: float
+    alarms: float
+
+    @property
+    def total(self) -> float:
+        """All together."""
+        return float(sum(asdict(self).values()))
+
+
+def monthly(usage: Usage) -> MonthlyCost:
+    """Return what an hourly scan costs a month."""
+    kept_gigabytes = usage.users * 24 * RETENTION_DAYS * ITEM_BYTES / GIGABYTE
+    log_bytes = usage.invocations * LOG_BYTES_PER_INVOCATION + usage.history_events * LOG_BYTES_PER_EVENT
+    return MonthlyCost(
+        transitions=max(0, HOURS * usage.transitions - FREE_TRANSITIONS) * TRANSITION,
+        functions=HOURS * (usage.invocations * LAMBDA_REQUEST + usage.billed_seconds * MEMORY_GB * LAMBDA_GB_SECOND),
+        writes_and_reads=HOURS * (usage.write_units * WRITE_UNIT + READS_PER_SCAN * READ_UNIT),
+        storage=kept_gigabytes * (2 * STORAGE_GB + BACKUP_GB),
+        logs_and_traces=HOURS * (log_bytes / GIGABYTE * LOG_GB + TRACE),
+        metrics=METRICS * METRIC,
+        alarms=ALARM_METRICS * ALARM_METRIC,
+    )

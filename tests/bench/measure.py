@@ -1,0 +1,147 @@
+"""Runs the workflow, the single process and the listing, and collects what each of them took."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.local_aws import meter, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.local_aws.emulator import Emulator
+
+WORKFLOW, SINGLE, LISTING = "workflow", "single process", "listing alone"
+
+# Events of a Standard workflow's history (Step Functions developer guide, "Standard workflow history"): a state is
+# entered and left; a Lambda task is scheduled, starts and succeeds between; so does a Map, and each of its iterations.
+_EVENTS = {"Task": 5, "Choice": 2, "Succeed": 2, "Pass": 2, "Map": 4}
+_EVENTS_OF_ITERATION = 2
+_EVENTS_OF_EXECUTION = 2
+
+
+@dataclass
+class Measurement:
+    """One way to scan, at one number of users and one latency; times are medians of the runs."""
+
+    way: str
+    users: int
+    latency_ms: float
+    runs: int
+    seconds: float
+    cpu_seconds: float
+    calls: dict[str, int]
+    write_units: int
+    invocations: dict[str, int] = field(default_factory=dict)
+    function_seconds: float = 0.0
+    transitions: int = 0
+    history_events: int = 0
+    largest_payload: int = 0
+
+    @property
+    def list_users_calls(self) -> int:
+        """Calls of IAM; there is no other operation."""
+        return sum(count for call, count in self.calls.items() if call.startswith("iam:"))
+
+
+def workflow(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: float, runs: int) -> Measurement:
+    """Run the state machine so many times, warm."""
+    steps = {name: step for step, name in outputs["lambda_function_names"].items()}
+    seconds, cpu, function_seconds = [], [], []
+    for _ in range(runs):
+        # A scan is named after its second; two of one second would be one.
+        time.sleep(1.01 - time.time() % 1)
+        meter.begin(aws, latency_ms)
+        execution = scan.follow(
+            aws.client, scan.start(aws.client, outputs["state_machine_arn"]), lambda event: None, timeout_seconds=300
+        )
+        used = meter.read(aws)
+        scanned = execution.output.get("outcome", {}).get("users_scanned")
+        if execution.status != "SUCCEEDED" or scanned != users:
+            raise RuntimeError(f"{execution.arn} ended as {execution.status} with {scanned} users: {execution.cause}")
+        seconds.append((execution.stopped - execution.started).total_seconds())
+        cpu.append(sum(function["cpu_seconds"] for function in used["functions"].values()))
+        function_seconds.append(sum(function["seconds"] for function in used["functions"].values()))
+    invocations = {steps[name]: int(function["invocations"]) for name, function in used["functions"].items()}
+    visits = Counter(visit.state for visit in execution.visits)
+    batches = invocations.get("write_batch", 0)
+    return Measurement(
+        way=WORKFLOW,
+        users=users,
+        latency_ms=latency_ms,
+        runs=runs,
+        seconds=statistics.median(seconds),
+        cpu_seconds=statistics.median(cpu),
+        calls=used["calls"],
+        write_units=used["write_units"],
+        invocations=invocations,
+        function_seconds=statistics.median(function_seconds),
+        # Billed are the states that are executed, those of the iterations too (Step Functions pricing).
+        transitions=sum(visits.values()) + batches,
+        history_events=history_events(visits, batches),
+        largest_payload=execution.largest_payload,
+    )
+
+
+def history_events(visits: Mapping[str, int], batches: int) -> int:
+    """Return how many events AWS records, given the visits of the states and the iterations of WriteRecords."""
+    kinds = {"WriteRecords": "Map", "ScanSucceeded": "Succeed", "ScanSkipped": "Succeed"}
+    top = sum(
+        count * _EVENTS[kinds.get(state, "Choice" if state.endswith("?") else "Task")]
+        for state, count in visits.items()
+    )
+    return _EVENTS_OF_EXECUTION + top + batches * (_EVENTS_OF_ITERATION + _EVENTS["Task"])
+
+
+def single(aws: Emulator, table: str, way: str, users: int, latency_ms: float, runs: int) -> Measurement:
+    """Run the single process, or only its listing, so many times."""
+    arguments = ["scan", table] if way == SINGLE else ["list"]
+    results = []
+    for _ in range(runs):
+        meter.begin(aws, latency_ms)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.single_process", *arguments],
+            env={**os.environ, **aws.client_env()},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        result = json.loads(done.stdout)
+        if result["users"] != users:
+            raise RuntimeError(f"the single process saw {result['users']} of {users} users")
+        results.append(result)
+    used = meter.read(aws)
+    return Measurement(
+        way=way,
+        users=users,
+        latency_ms=latency_ms,
+        runs=runs,
+        seconds=statistics.median(result["seconds"] for result in results),
+        cpu_seconds=statistics.median(result["cpu_seconds"] for result in results),
+        calls=used["calls"],
+        write_units=used["write_units"],
+    )
+
+
+def all_ways(
+    aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: float, runs: int, say: Callable[[str], None]
+) -> list[Measurement]:
+    """Measure the three ways one after another."""
+    table = outputs["dynamodb_table_name"]
+    found = []
+    for way in (WORKFLOW, SINGLE, LISTING):
+        if way == WORKFLOW:
+            measured = workflow(aws, outputs, users, latency_ms, runs)
+        else:
+            measured = single(aws, table, way, users, latency_ms, runs)
+        say(f"  {users:>5,} users, {latency_ms:g} ms a call, {way}: {measured.seconds:.2f} s")
+        found.append(measured)
+    return found

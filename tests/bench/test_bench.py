@@ -1,0 +1,122 @@
+"""The benchmark counts right, says when a target is missed, and the README shows what was measured."""
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.bench import __main__ as bench
+from tests.bench import cold_start, cost
+from tests.bench.measure import LISTING, SINGLE, WORKFLOW, Measurement, history_events
+from tests.bench.report import Report
+from tests.statemachine.engine import engine
+
+RESULT = Report.from_json(json.loads(bench.RESULT.read_text()))
+
+
+def test_the_cost_of_a_scan_is_what_the_price_list_says() -> None:
+    """Worked out by hand: 730 scans of 100 users a month, 90 days kept."""
+    usage = cost.Usage(users=100, transitions=11, invocations=5, billed_seconds=2.0, write_units=212, history_events=46)
+
+    found = cost.monthly(usage)
+
+    assert found.transitions == pytest.approx((8030 - 4000) * 0.000025)
+    assert found.functions == pytest.approx(3650 * 0.20 / 1e6 + 1460 * 0.25 * 0.0000133334)
+    assert found.writes_and_reads == pytest.approx(154_760 * 0.625e-6 + 2920 * 0.125e-6)
+    assert found.storage == pytest.approx(0.07776 * (2 * 0.25 + 0.20))
+    assert found.logs_and_traces == pytest.approx((730 * (5 * 1500 + 46 * 700)) / 1e9 * 0.50 + 730 * 5e-6)
+    assert (found.metrics, found.alarms) == pytest.approx((1.50, 1.20))
+    assert found.total == pytest.approx(2.97, abs=0.02)
+
+
+def test_a_free_allowance_is_never_paid_out() -> None:
+    nothing = cost.Usage(users=0, transitions=1, invocations=0, billed_seconds=0, write_units=0, history_events=0)
+    assert cost.monthly(nothing).transitions == 0
+
+
+def test_the_alarms_are_counted_as_the_configuration_has_them() -> None:
+    # Whose tests hold this text against the alarms.
+    variables = (bench.REPOSITORY / "terraform" / "variables.tf").read_text()
+    assert f"their {cost.ALARM_METRICS} metrics" in variables
+
+
+@pytest.mark.parametrize(("users", "batches"), [(0, 0), (7, 3)])
+def test_history_events_are_counted_as_the_interpreter_records_them(users: int, batches: int) -> None:
+    with engine(page_size=5, batch_size=3) as running:
+        running.create_users([f"user-{number}" for number in range(users)])
+        execution = running.run()
+    visits = {state: execution.entered(state) for state in execution.route if state != "WriteBatch"}
+
+    assert execution.entered("WriteBatch") == batches
+    assert history_events(visits, batches) == len(execution.history)
+
+
+def test_the_last_result_meets_every_target() -> None:
+    assert [target for target in RESULT.targets() if not target.met] == []
+
+
+@pytest.mark.parametrize(
+    ("way", "users", "latency_ms", "worse", "target"),
+    [
+        (WORKFLOW, 1000, 0, {"calls": {"iam:ListUsers": 1000}}, "calls of IAM"),
+        (WORKFLOW, 5000, 0, {"cpu_seconds": 1000.0}, "CPU of the functions"),
+        (WORKFLOW, 5000, 20, {"seconds": 1000.0}, "time with 20 ms calls"),
+        (WORKFLOW, 1000, 0, {"transitions": 61}, "state transitions"),
+        (WORKFLOW, 100, 20, {"transitions": 30}, "monthly cost"),
+        (WORKFLOW, 1000, 20, {"write_units": 10_000_000}, "cost grows"),
+    ],
+)
+def test_a_missed_target_is_named_and_fails_the_benchmark(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    way: str,
+    users: int,
+    latency_ms: float,
+    worse: dict[str, object],
+    target: str,
+) -> None:
+    measurements = [
+        replace(one, **worse) if (one.way, one.users, one.latency_ms) == (way, users, latency_ms) else one  # type: ignore[arg-type]
+        for one in RESULT.measurements
+    ]
+    monkeypatch.setattr(bench, "run", lambda: replace(RESULT, measurements=measurements))
+    (tmp_path / "build").mkdir()
+    monkeypatch.setattr(bench, "REPOSITORY", tmp_path)
+    for name in ("RESULT", "PLOT", "README"):
+        monkeypatch.setattr(bench, name, tmp_path / name)
+    (tmp_path / "README").write_text("a" + "".join(bench.MARKS) + "b")
+
+    assert bench.main() == 1
+
+    assert f"MISSED: {target}" in capsys.readouterr().err
+    assert "**missed**" in (tmp_path / "README").read_text()
+    assert json.loads((tmp_path / "build" / "bench.json").read_text())["targets"]
+
+
+def test_the_readme_shows_the_last_result() -> None:
+    assert bench.with_table(bench.README.read_text(), RESULT) == bench.README.read_text()
+    assert bench.PLOT.read_text() == RESULT.plot()
+
+
+def test_the_plot_is_a_picture_with_a_line_for_each_way() -> None:
+    root = ET.fromstring(RESULT.plot())
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert len(root.findall("{*}polyline")) == 4
+    texts = [text.text or "" for text in root.findall("{*}text")]
+    assert {f"— {way}" for way in (WORKFLOW, SINGLE, LISTING)} <= set(texts)
+
+
+def test_a_step_imports_nothing_that_it_does_not_use() -> None:
+    emitting = {step for step in cold_start.steps() if "functions.shared.metrics" in cold_start.modules(step)}
+    assert emitting == {"emit_metrics", "clean_up"}
+    for step in cold_start.steps():
+        handlers = {module for module in cold_start.modules(step) if module.endswith(".handler")}
+        assert handlers == {f"functions.{step}.handler"}, "no step imports another"
+
+
+def test_measurements_survive_being_written() -> None:
+    assert [type(one) for one in RESULT.measurements] == [Measurement] * 18
+    assert Report.from_json(json.loads(json.dumps(RESULT.as_json()))).table() == RESULT.table()

@@ -1,0 +1,155 @@
+"""Counts what is called on the local AWS and what the functions use; on request, each call takes as long as on AWS.
+
+Whoever calls: the deployed functions, the state machine, or a program from outside. Only the measurements use it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import importlib
+import json
+import math
+import re
+import threading
+import time
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from tests.local_aws.corrections._ministack import core, service, wrap
+
+if TYPE_CHECKING:
+    from tests.local_aws.emulator import Emulator
+
+ROUTE = "/_local/meter"
+"""Where the emulator takes orders: GET gives the counts, POST begins anew with ``latency_ms``."""
+
+_SERVICES = ("dynamodb", "iam")
+_WRITE_UNIT_BYTES = 1024
+
+
+class _Meter:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.begin(0)
+
+    def begin(self, latency_ms: float) -> None:
+        with self._lock:
+            self.latency_seconds = latency_ms / 1000
+            self.calls: Counter[str] = Counter()
+            self.write_units = 0
+            self.functions: dict[str, dict[str, float]] = defaultdict(
+                lambda: {"invocations": 0, "seconds": 0.0, "cpu_seconds": 0.0}
+            )
+
+    def count(self, name: str, operation: str, request: dict[str, Any]) -> None:
+        with self._lock:
+            self.calls[f"{name}:{operation}"] += 1
+            self.write_units += _write_units(operation, request)
+
+    def invoked(self, function: str, seconds: float, cpu_seconds: float) -> None:
+        with self._lock:
+            used = self.functions[function]
+            used["invocations"] += 1
+            used["seconds"] += seconds
+            used["cpu_seconds"] += cpu_seconds
+
+    def facts(self) -> dict[str, Any]:
+        with self._lock:
+            return {"calls": self.calls, "write_units": self.write_units, "functions": self.functions}
+
+
+_meter = _Meter()
+
+
+def _write_units(operation: str, request: dict[str, Any]) -> int:
+    """Return the write units of a call: one per KB of each item, in the table and once more in its index.
+
+    Every item of the table is in the index: its key is an attribute that all of them have. (DynamoDB developer guide,
+    "DynamoDB on-demand capacity mode".) The items that are changed in place are all smaller than 1 KB.
+    """
+    if operation == "BatchWriteItem":
+        requests = [one for requests in request["RequestItems"].values() for one in requests]
+        return sum(2 * math.ceil(_size(one["PutRequest"]["Item"]) / _WRITE_UNIT_BYTES) for one in requests)
+    return 2 if operation in {"PutItem", "UpdateItem", "DeleteItem"} else 0
+
+
+def _size(item: dict[str, dict[str, str]]) -> int:
+    return sum(len(name.encode()) + len(str(next(iter(value.values()))).encode()) for name, value in item.items())
+
+
+def install() -> None:
+    """Put the meter into MiniStack in this process."""
+    handlers: dict[str, Any] = importlib.import_module("ministack.app").SERVICE_HANDLERS
+    for name in _SERVICES:
+        handlers[name] = _metered_service(name, handlers[name])
+    wrap(service("stepfunctions"), "_invoke_resource", _metered_integration)
+    wrap(core("lambda_runtime").Worker, "invoke", _metered_invocation)
+
+
+def _metered_service(name: str, handle: Any) -> Any:
+    async def handle_request(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        target = headers.get("x-amz-target", "")
+        operation = target.rpartition(".")[2] if target else parse_qs(body.decode()).get("Action", [""])[0]
+        _meter.count(name, operation, json.loads(body) if target else {})
+        if _meter.latency_seconds:
+            await asyncio.sleep(_meter.latency_seconds)
+        return await handle(method, path, headers, body, query)
+
+    return handle_request
+
+
+def _metered_integration(invoke: Any) -> Any:
+    def invoke_resource(resource: str, data: Any) -> Any:
+        integration = re.fullmatch(r"arn:aws:states:::(dynamodb):([a-z])([A-Za-z]+)", resource)
+        if integration is not None:
+            _meter.count(integration[1], integration[2].upper() + integration[3], data)
+            time.sleep(_meter.latency_seconds)
+        return invoke(resource, data)
+
+    return invoke_resource
+
+
+def _metered_invocation(invoke: Any) -> Any:
+    def invoke_worker(worker: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = invoke(worker, *args, **kwargs)
+        used = answer.pop("used", None)
+        if used is not None:
+            _meter.invoked(worker.func_name, used["seconds"], used["cpu_seconds"])
+        return answer
+
+    return invoke_worker
+
+
+async def answer(method: str, body: bytes) -> tuple[int, bytes]:
+    """Answer a request to :data:`ROUTE`."""
+    if method == "POST":
+        _meter.begin(json.loads(body)["latency_ms"])
+    return 200, json.dumps(_meter.facts()).encode()
+
+
+def begin(aws: Emulator, latency_ms: float = 0) -> None:
+    """Begin to count anew; every call to IAM and DynamoDB takes so many milliseconds longer."""
+    _request(aws, "POST", json.dumps({"latency_ms": latency_ms}))
+
+
+def read(aws: Emulator) -> dict[str, Any]:
+    """Return the counts since :func:`begin`.
+
+    Returns
+    -------
+    ``calls`` by ``service:Operation``; ``write_units``; ``functions`` by name, each with ``invocations``, and the
+    ``seconds`` and ``cpu_seconds`` of their handlers.
+    """
+    facts: dict[str, Any] = json.loads(_request(aws, "GET"))
+    return facts
+
+
+def _request(aws: Emulator, method: str, body: str | None = None) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=10)
+    try:
+        connection.request(method, ROUTE, body)
+        return connection.getresponse().read()
+    finally:
+        connection.close()
