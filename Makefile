@@ -139,6 +139,37 @@ destroy: ## Remove the deployment, records included, from your AWS account
 	@terraform -chdir=terraform apply -var deletion_protection_enabled=false
 	@terraform -chdir=terraform destroy -var deletion_protection_enabled=false
 
+# The operator commands: on your AWS account, or on the local AWS after `. build/local.env`.
+EXECUTION ?=
+LIMIT ?= 20
+SCAN ?=
+AT ?=
+FROM ?=
+TO ?= latest
+FORMAT ?= table
+OPERATE = $(PY) -m functions.operations
+# The shell's USER is who is logged in, not who is asked for.
+ASKED_USER := $(if $(findstring command,$(origin USER)),$(USER))
+
+.PHONY: start redrive scans history users diff
+start: $(INSTALLED) ## Start a scan and follow it to its end
+	@$(OPERATE) start
+
+redrive: $(INSTALLED) ## Redrive a failed run and follow it: EXECUTION=<ARN or name>|latest
+	@$(OPERATE) redrive --execution='$(EXECUTION)'
+
+scans: $(INSTALLED) ## List the scans, newest first (LIMIT=20, FORMAT=table|json|csv)
+	@$(OPERATE) scans --limit='$(LIMIT)' --format='$(FORMAT)'
+
+history: $(INSTALLED) ## Show a user through time: USER=<name> (FORMAT)
+	@$(OPERATE) history --user='$(ASKED_USER)' --format='$(FORMAT)'
+
+users: $(INSTALLED) ## List who existed: SCAN=<scan>|latest or AT=2026-01-31T00:00Z (FORMAT)
+	@$(OPERATE) users --scan='$(SCAN)' --at='$(AT)' --format='$(FORMAT)'
+
+diff: $(INSTALLED) ## Show who came, went or changed: FROM=<scan> TO=<scan>|latest (FORMAT)
+	@$(OPERATE) diff --from='$(FROM)' --to='$(TO)' --format='$(FORMAT)'
+
 .PHONY: clean
 clean: ## Remove everything that was built
 	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

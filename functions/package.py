@@ -19,6 +19,8 @@ DEFAULT_OUTPUT = FUNCTIONS.parent / "build" / "iam_user_monitor.zip"
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o644
 
+# Neither its own recipe nor what an operator runs is deployed.
+_NOT_DEPLOYED = shutil.ignore_patterns("__pycache__", "package.py", "operations")
 # pip notes in these how and when it installed.
 _VOLATILE_METADATA = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 
@@ -50,7 +52,7 @@ def build(output: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="iam-user-monitor-package-") as folder:
         stage = Path(folder)
         _install_dependencies(stage)
-        shutil.copytree(FUNCTIONS, stage / "functions", ignore=shutil.ignore_patterns("__pycache__", "package.py"))
+        shutil.copytree(FUNCTIONS, stage / "functions", ignore=_NOT_DEPLOYED)
         files = sorted(path for path in stage.rglob("*") if path.is_file() and _belongs(path.relative_to(stage)))
         output.parent.mkdir(parents=True, exist_ok=True)
         partial = output.with_name(f".{output.name}.{os.getpid()}")
