@@ -30,6 +30,10 @@ export PYTHONUNBUFFERED := 1
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: doctor
+doctor: ## Say what this machine lacks, and how to get it
+	@$(PYTHON) -m tests.local_aws.doctor
+
 .PHONY: install
 install: $(INSTALLED) ## Install the development environment into build/venv
 

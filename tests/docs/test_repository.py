@@ -1,0 +1,33 @@
+"""What surrounds the code is in step with it."""
+
+import re
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MAKEFILE = (REPOSITORY / "Makefile").read_text()
+TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):.*## ", MAKEFILE, re.MULTILINE))
+WORKFLOW = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text()
+
+
+def test_every_target_that_a_person_calls_has_a_line_of_help() -> None:
+    named = {target for line in re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE) for target in line.split()}
+    assert sorted(named - TARGETS) == ["pytest"]
+
+
+def test_ci_calls_make_targets_only() -> None:
+    commands = re.findall(r"^\s+- run: (.*)$", WORKFLOW, re.MULTILINE)
+    assert commands
+    assert [command for command in commands if command.removeprefix("make ") not in TARGETS] == []
+
+
+def test_ci_pins_its_actions_and_may_only_read() -> None:
+    uses = re.findall(r"uses: (\S+)", WORKFLOW)
+    assert [one for one in uses if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one)] == []
+    assert re.search(r"^permissions:\n  contents: read\n\n", WORKFLOW, re.MULTILINE)
+
+
+def test_every_target_that_a_text_names_exists() -> None:
+    for file in ("README.md", "statemachine/README.md"):
+        named = set(re.findall(r"`make ([a-z][a-z0-9-]*)", (REPOSITORY / file).read_text()))
+        assert named, file
+        assert sorted(named - TARGETS) == [], file
