@@ -105,7 +105,7 @@ def _follow(stack: Stack, arn: str) -> int:
     if ended["status"] == "SUCCEEDED":
         return 0
     if ended.get("cause"):
-        print(ended["cause"])
+        print(executions.message_of(ended["cause"]))
     return EXIT_FAILED_EXECUTION
 
 

@@ -60,6 +60,15 @@ def follow(stack: Stack, arn: str, say: Callable[[str], None], poll_seconds: flo
         time.sleep(poll_seconds)
 
 
+def message_of(cause: str) -> str:
+    """Return what a person wants of a cause: of a function's error document, its type and message."""
+    try:
+        document = json.loads(cause)
+        return f"{document['errorType']}: {document['errorMessage']}"
+    except (ValueError, TypeError, KeyError):
+        return cause
+
+
 def _last_event(stack: Stack, arn: str) -> int:
     """Return where a redriven execution goes on: the events before are those of its former runs."""
     newest = stack.stepfunctions.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=1000)["events"]

@@ -34,8 +34,10 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_failed_run_is_redriven_to_its_end_as_the_readme_says(checkout: Path) -> None:
-    script = commands("Redrive a failed run")
-    assert "make redrive" in script
+    exercise, stop, _ = commands("Redrive a failed run").partition("make down\n")
+    assert "make redrive" in exercise
+    # The commands of these sections are tried on the same local AWS, before it is stopped.
+    script = exercise + commands("What is recorded") + commands("Troubleshooting") + stop
 
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", script],
@@ -53,14 +55,20 @@ def test_a_failed_run_is_redriven_to_its_end_as_the_readme_says(checkout: Path) 
     failed, _, succeeded = output.partition("every call is answered again")
     assert "ListUsers\n" in failed
     assert "FAILED" in failed
+    assert "\nScanFailed: scan " in failed
     assert "failed: AccessDenied: An error occurred (AccessDenied) when calling the ListUsers operation" in failed
     assert "500 users scanned, 500 records written in 1 page" in failed
     assert "failed, as it should" in failed
     assert "FailScan\n" not in succeeded, "a redriven state is not entered again"
     assert "SUCCEEDED" in succeeded
     # One scan, from both attempts, with everybody; and the start of its users.
-    (row,) = [line.split() for line in succeeded.splitlines() if "COMPLETE" in line]
+    (row,) = [line.split() for line in succeeded.splitlines() if line.startswith("20") and "COMPLETE" in line]
     assert row[1:7] == ["COMPLETE", "1200", "1200", "0", "2", "manual"]
     assert "user_name,user_id,arn,create_date,password_last_used\n" in succeeded
     assert "1,200 users in the scan" not in done.stderr, "head has seen enough after three lines"
+    assert '"TimeToLiveStatus": "ENABLED"' in succeeded
+    assert '"State": "ENABLED"' in succeeded
+    assert '"MetricName": "RecordsWritten"' in succeeded
+    assert "iam-user-monitor-schedule-dead-letters" in succeeded
+    assert '"S": "COMPLETE"' in succeeded, "the manifests are queried"
     assert "the local AWS is stopped" in succeeded

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from functions.operations import __main__ as operations
-from functions.operations import output
+from functions.operations import executions, output
 from functions.shared import items
 from tests.statemachine.engine import create_table
 
@@ -237,6 +237,18 @@ def test_a_missing_or_wrong_value_is_one_line(
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
     assert err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        ('{"errorType": "ScanFailed", "errorMessage": "no users", "stackTrace": ["long"]}', "ScanFailed: no users"),
+        ("stopped by hand", "stopped by hand"),
+        ("[1]", "[1]"),
+    ],
+)
+def test_a_cause_is_told_without_its_stack_trace(cause: str, message: str) -> None:
+    assert executions.message_of(cause) == message
 
 
 def test_without_a_region_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
