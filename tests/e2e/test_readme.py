@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.local_aws import emulator, scan
+from tests.local_aws.terraform import Terraform
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -31,6 +34,55 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
         (folder / "build" / name).symlink_to(REPOSITORY / "build" / name)
     yield folder
     subprocess.run(["make", "down"], cwd=folder, check=True, capture_output=True)
+
+
+def provider_folder() -> Path:
+    """Return where the provider is that the local AWS has found: the folder of an earlier download, or a mirror."""
+    tools = REPOSITORY / "build" / "tools"
+    noted = tools / "provider-mirror"
+    candidates = [tools / "plugins", *([Path(noted.read_text())] if noted.exists() else [])]
+    return next(folder for folder in candidates if any(folder.rglob("terraform-provider-aws*")))
+
+
+def test_the_deployment_and_its_removal_go_as_the_readme_says(checkout: Path, tmp_path: Path) -> None:
+    # Given an account, and a person who says yes to every plan; the registry may be out of reach
+    with emulator.running(log_file=tmp_path / "emulator.log") as aws:
+        Terraform(work_dir=tmp_path / "probe", environment={**os.environ, **aws.client_env()}).init()
+        answers = {
+            "TF_CLI_ARGS_init": f"-plugin-dir={provider_folder()}",
+            "TF_CLI_ARGS_apply": "-auto-approve",
+            "TF_CLI_ARGS_destroy": "-auto-approve",
+        }
+        deploy, remove = commands("Deploy to AWS"), commands("Remove it")
+        assert "start-execution" in deploy
+        assert "destroy" in remove
+
+        def run(script: str) -> str:
+            done = subprocess.run(
+                ["bash", "-e", "-o", "pipefail", "-c", script],
+                cwd=checkout,
+                env={**os.environ, **aws.client_env(), **answers},
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        # When it is deployed, a scan is started, and everything is removed again
+        assert '"executionArn"' in run(deploy)
+        states = aws.client("stepfunctions")
+        (machine,) = states.list_state_machines()["stateMachines"]
+        (execution,) = states.list_executions(stateMachineArn=machine["stateMachineArn"])["executions"]
+        ended = scan.follow(aws.client, execution["executionArn"], lambda event: None, timeout_seconds=60)
+        removed = run(remove)
+
+        # Then the scan has succeeded, and nothing is left
+        assert ended.status == "SUCCEEDED"
+        assert "Destroy complete!" in removed
+        assert states.list_state_machines()["stateMachines"] == []
+        assert aws.client("dynamodb").list_tables()["TableNames"] == []
 
 
 def test_a_failed_run_is_redriven_to_its_end_as_the_readme_says(checkout: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.local_aws import emulator, faults, report, scan
+from tests.local_aws import emulator, faults, html_report, report, scan
 from tests.local_aws.emulator import Emulator
 from tests.local_aws.errors import LocalAwsError
 from tests.local_aws.terraform import Terraform
@@ -24,6 +24,7 @@ from tests.local_aws.users import create_users, parse_count
 
 DEFAULT_BUILD = Path(__file__).resolve().parents[2] / "build"
 RUN_FACTS = "run.json"
+RUN_PICTURE = "report.html"
 LOCAL_FACTS = "local.json"
 LOCAL_ENVIRONMENT = "local.env"
 
@@ -77,9 +78,10 @@ def main(arguments: list[str]) -> int:
 
 def run_once(build: Path, users: int, port: int | None) -> int:
     """Deploy, scan, verify and take everything down; the facts go to run.json in the build folder."""
-    work_dir, facts_file = build / "run", build / RUN_FACTS
+    work_dir, facts_file, picture_file = build / "run", build / RUN_FACTS, build / RUN_PICTURE
     with _only_one(work_dir):
-        facts_file.unlink(missing_ok=True)
+        for file in (facts_file, picture_file):
+            file.unlink(missing_ok=True)
         # A former run's state is about an AWS that is gone.
         shutil.rmtree(work_dir / "deployment", ignore_errors=True)
         say("Starting the local AWS")
@@ -96,9 +98,11 @@ def run_once(build: Path, users: int, port: int | None) -> int:
             facts_file.write_text(
                 json.dumps(report.facts_as_json(execution, facts, checks, len(account)), indent=2, default=int) + "\n"
             )
+            picture_file.write_text(html_report.page(execution, facts, checks))
             for line in report.summary(execution, facts, checks):
                 print(line)
     print()
+    print(f"Picture         {_relative(picture_file)}")
     print(f"Facts for tools {_relative(facts_file)}")
     print("Look further    `make up` leaves such an AWS running and prints the commands to explore it")
     passed = all(check.passed for check in checks)

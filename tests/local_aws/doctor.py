@@ -54,7 +54,7 @@ def examine(environment: Mapping[str, str], call: Run = run) -> Iterator[Finding
     yield _provider(environment)
     for program, purpose, how in (
         ("aws", "the commands of the README on your account", "aws.amazon.com/cli; build/venv/bin/aws is one, too"),
-        ("npm", "validating the state machine with asl-validator; its tests are skipped without", "nodejs.org"),
+        ("npm", "tests with asl-validator and Chromium, which are skipped without", "nodejs.org"),
         ("docker", "make test-sfn-local", "docs.docker.com/get-docker"),
     ):
         path = shutil.which(program, path=environment.get("PATH"))

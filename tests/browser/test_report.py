@@ -1,0 +1,121 @@
+"""The picture of a run, looked at in headless Chromium."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.local_aws import html_report
+from tests.local_aws.scan import Check, Execution, Facts
+
+CHROMIUM = Path(__file__).with_name("chromium")
+BEGAN = datetime(2026, 1, 31, 10, tzinfo=UTC)
+LOOP = ["ListUsers", "WriteRecords", "SaveProgress", "MorePages?"]
+SUCCESS = ["AcquireLock", "LockAcquired?", *LOOP, *LOOP, "EmitMetrics", "ReleaseLock", "ScanOutcome?", "ScanSucceeded"]
+FAILURE = ["AcquireLock", "LockAcquired?", "ListUsers", "EmitMetrics", "ReleaseLock", "ScanOutcome?", "FailScan"]
+EVIL = '<script>alert("x")</script><img src=x>'
+
+Look = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def look(tmp_path_factory: pytest.TempPathFactory) -> Look:
+    """Install the browser at its locked version; return a function that opens a page and tells what is seen."""
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm on the PATH, which installs Chromium")
+    folder = tmp_path_factory.mktemp("chromium")
+    for file in CHROMIUM.iterdir():
+        shutil.copy(file, folder)
+    installed = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, capture_output=True, text=True)  # fmt: skip  # noqa: E501
+    if installed.returncode != 0:
+        pytest.skip(f"npm cannot install Chromium: {installed.stderr.strip().splitlines()[-1:]}")
+
+    def open_page(page: str, width: int = 1000) -> dict[str, Any]:
+        file = folder / "page.html"
+        file.write_text(page)
+        done = subprocess.run(
+            ["node", "look.mjs", file.as_uri(), str(width)],
+            cwd=folder,
+            env={**os.environ, "TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        seen: dict[str, Any] = json.loads(done.stdout)
+        return seen
+
+    return open_page
+
+
+def execution(path: list[str], status: str = "SUCCEEDED", cause: str = "") -> Execution:
+    """Return an execution that spent a second in each state, and never left FailScan."""
+    events: list[dict[str, Any]] = []
+    for number, state in enumerate(path):
+        moment = BEGAN + timedelta(seconds=number)
+        events.append({"timestamp": moment, "stateEnteredEventDetails": {"name": state}})
+        if state != "FailScan":
+            events.append({"timestamp": moment + timedelta(seconds=1), "stateExitedEventDetails": {"name": state}})
+    ended = BEGAN + timedelta(seconds=len(path))
+    return Execution("arn:aws:states:…:example", status, BEGAN, ended, {}, cause, events)
+
+
+def facts(name: str = "alice") -> Facts:
+    record = {"user_name": name, "user_id": "AIDA", "arn": f"arn:{name}", "create_date": "2025-03-14T09:26:53Z"}
+    return Facts(
+        "2026-01-31T10:00:00Z", [record] * 12, [], {"UsersScanned": 1200.0, "Success": 1.0}, None,
+        {"status": "COMPLETE", "users_scanned": 1200, "records_written": 1200, "errors": 0},
+    )  # fmt: skip
+
+
+def test_the_path_and_the_timeline_are_drawn(look: Look) -> None:
+    seen = look(html_report.page(execution(SUCCESS), facts(), [Check("the lock is gone", True, "free")]))
+
+    assert seen["problems"] == []
+    assert seen["title"] == "Scan 2026-01-31T10:00:00Z: SUCCEEDED"
+    assert {state: count for state, count in seen["visits"].items() if count} == {
+        state: SUCCESS.count(state) for state in SUCCESS
+    }
+    assert seen["visits"]["FailScan"] == 0
+    assert "MorePages? → ListUsers" in seen["taken"]
+    assert "MorePages? → EmitMetrics" in seen["taken"]
+    assert "ListUsers → EmitMetrics" not in seen["taken"]
+    # A bar for each visit, one after another
+    assert len(seen["bars"]) == len(SUCCESS)
+    assert all(before[1] <= after[0] + 1 for before, after in zip(seen["bars"], seen["bars"][1:], strict=False))
+    assert min(seen["graph"]) > 300
+    for text in ("1,200", "ListUsers × 2", "the lock is gone", "Records, 10 of 12", "alice", "1.00 s"):
+        assert text in seen["text"], text
+
+
+def test_a_failure_shows_where_and_why(look: Look) -> None:
+    checks = [Check("the execution succeeded", False, "FAILED")]
+    seen = look(html_report.page(execution(FAILURE, "FAILED", "AccessDenied: no ListUsers"), facts(), checks))
+
+    assert seen["problems"] == []
+    assert "ListUsers → EmitMetrics" in seen["taken"]
+    assert "ScanOutcome? → FailScan" in seen["taken"]
+    assert "AccessDenied: no ListUsers" in seen["text"]
+    assert "FAILED\tthe execution succeeded" in seen["text"]
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_it_fits_a_phone_and_a_desktop_whatever_a_user_is_called(look: Look, width: int) -> None:
+    seen = look(html_report.page(execution(SUCCESS), facts("n" * 64), []), width)
+    assert seen["overflow"] <= 0
+
+
+def test_a_users_name_is_text_and_never_markup(look: Look) -> None:
+    seen = look(html_report.page(execution(SUCCESS, cause=EVIL), facts(EVIL), [Check(EVIL, True, EVIL)]))
+    assert (seen["injected"], seen["problems"]) == (0, [])
+    assert seen["text"].count(EVIL) >= 12
+
+
+def test_an_execution_without_a_state_is_a_page_too(look: Look) -> None:
+    assert "No state was entered" in look(html_report.page(execution([], "ABORTED"), facts(), []))["text"]
