@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from tests.docs import diagram
 from tests.statemachine import definition
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,22 +43,22 @@ def test_the_outputs_are_listed() -> None:
     assert [row for row in expected if row not in README] == []
 
 
-def test_the_diagram_shows_the_states_and_transitions_of_the_definition() -> None:
-    diagram = README.split("```mermaid")[1].split("```")[0]
-    drawn = {
-        (source.strip(), target.split(":")[0].strip())
-        for source, target in re.findall(r"^\s*(\S+) --> (.+)$", diagram, re.MULTILINE)
-    }
-    states = definition.load()["States"]
-    name = {state: state.rstrip("?") for state in states}
-    actual = {("[*]", definition.load()["StartAt"])}
-    for state, body in states.items():
-        following = {body.get("Next"), body.get("Default"), *(rule["Next"] for rule in body.get("Choices", []))}
-        following |= {rule["Next"] for rule in body.get("Catch", [])}
-        actual |= {(name[state], name[target]) for target in following if target}
-        if body["Type"] == "Succeed":
-            actual.add((name[state], "[*]"))
-    assert drawn == actual
+def test_the_diagram_is_that_of_the_definition() -> None:
+    drawn = README.split("```mermaid\n")[1].split("```")[0].splitlines()
+    assert drawn == list(diagram.lines()), "print it anew: python -m tests.docs.diagram"
+
+
+def test_every_command_is_in_a_section_that_is_tried() -> None:
+    """Quick start is what CI and tests/e2e/test_commands.py run; the others, tests/e2e/test_readme.py types."""
+    with_commands = [section.partition("\n")[0] for section in README.split("\n## ") if "\n```sh\n" in section]
+    assert with_commands == [
+        "Quick start",
+        "Deploy to AWS",
+        "What is recorded",
+        "Redrive a failed run",
+        "Troubleshooting",
+        "Remove it",
+    ]
 
 
 def test_every_state_with_work_to_do_is_explained() -> None:
