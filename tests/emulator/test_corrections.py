@@ -451,16 +451,16 @@ class TestTimeout:
         aws.events.put_targets(Rule="timed-out", Targets=[{"Id": "heard", "Arn": target}])
         # When a task takes longer than the machine may
         started = time.monotonic()
-        execution = aws.start(self.states(function), {"seconds": 2}, TimeoutSeconds=1)
+        execution = aws.start(self.states(function), {"seconds": 4}, TimeoutSeconds=1)
         description = aws.wait(execution)
         # Then it ends in time, in no Catch, with an event in its history and one on the bus, and for good
         assert description["status"] == "TIMED_OUT"
-        assert time.monotonic() - started < 1.9
+        assert time.monotonic() - started < 3.5
         expected = ["ExecutionStarted", "TaskStateEntered", "TaskScheduled", "ExecutionTimedOut"]
         assert aws.history(execution) == expected
-        time.sleep(1.3)
+        time.sleep(4)
         assert aws.history(execution) == expected
-        assert aws.iam.get_user(UserName="heard-TIMED_OUT")
+        assert "heard-TIMED_OUT" in {user["UserName"] for user in aws.iam.list_users(MaxItems=1000)["Users"]}
 
     def test_a_wait_is_cut_short(self, aws: Account) -> None:
         execution = aws.start({"Wait": {"Type": "Wait", "Seconds": 1000, "End": True}}, TimeoutSeconds=1)
@@ -526,18 +526,25 @@ class TestRetry:
         scheduled = [event["timestamp"] for event in events if event["type"] == "TaskScheduled"]
         return [(after - before).total_seconds() for before, after in zip(failed, scheduled[1:], strict=False)]
 
+    @staticmethod
+    def are(delays: list[float], expected: list[float]) -> bool:
+        """Tell whether the delays are those; a busy machine may make them longer, never shorter."""
+        pairs = zip(delays, expected, strict=True)
+        return all(expected - 0.03 <= delay < expected + 1 for delay, expected in pairs)
+
     def test_a_delay_grows_up_to_its_maximum(self, aws: Account, function: str) -> None:
+        # Without the maximum, the last ones would be 1.6 and 6.4.
         delays = self.delays(aws, function, BackoffRate=4, MaxAttempts=4, MaxDelaySeconds=2)
-        assert delays == pytest.approx([0.1, 0.2, 0.2, 0.2], abs=0.15)
+        assert self.are(delays, [0.1, 0.2, 0.2, 0.2])
 
     def test_without_a_maximum_it_grows_on(self, aws: Account, function: str) -> None:
-        delays = self.delays(aws, function, BackoffRate=3, MaxAttempts=3)
-        assert delays == pytest.approx([0.1, 0.3, 0.9], abs=0.15)
+        delays = self.delays(aws, function, BackoffRate=4, MaxAttempts=3)
+        assert self.are(delays, [0.1, 0.4, 1.6])
 
     def test_full_jitter_spreads_the_delays(self, aws: Account, function: str) -> None:
         delays = self.delays(aws, function, IntervalSeconds=2, BackoffRate=1, MaxAttempts=10, JitterStrategy="FULL")
         assert len(delays) == 10
-        assert max(delays) < 0.35
+        assert sorted(delays)[5] < 0.35
         # All of ten evenly spread delays in the upper quarter would be one chance in a million.
         assert min(delays) < 0.15
 

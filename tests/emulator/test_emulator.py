@@ -314,8 +314,10 @@ def test_terraform_is_not_answered_sooner_than_over_a_network(local_aws: Emulato
         client.get_caller_identity()
         return time.monotonic() - started
 
-    assert seconds("APN/1.0 HashiCorp/1.0 Terraform/1.11.4 terraform-provider-aws/5.100.0") > 0.01
-    assert min(seconds("Boto3") for _ in range(5)) < 0.01
+    terraform = "APN/1.0 HashiCorp/1.0 Terraform/1.11.4 terraform-provider-aws/5.100.0"
+    quickest = {agent: min(seconds(agent) for _ in range(10)) for agent in (terraform, "Boto3")}
+    assert quickest[terraform] > 0.01
+    assert quickest["Boto3"] < quickest[terraform]
 
 
 def test_calls_are_counted_and_take_as_long_as_asked(local_aws: Emulator) -> None:

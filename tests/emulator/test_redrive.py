@@ -169,7 +169,7 @@ def test_retries_begin_anew(aws: Account, function: str, cure: str) -> None:
 def test_a_stopped_map_goes_on_without_the_calls_of_the_former_run(aws: Account, function: str) -> None:
     processor = {"StartAt": "Scan", "States": {"Scan": task(function)}}
     states = {"All": {"Type": "Map", "MaxConcurrency": 1, "ItemProcessor": processor, "End": True}}
-    execution = aws.start(states, [{"item": 0}, {"item": 1, "seconds": 1}, {"item": 2}])
+    execution = aws.start(states, [{"item": 0}, {"item": 1, "seconds": 3}, {"item": 2}])
     while aws.history(execution).count("TaskScheduled") < 2:
         time.sleep(0.02)
     aws.states.stop_execution(executionArn=execution)
@@ -273,7 +273,7 @@ def test_a_repeated_token_redrives_nothing(aws: Account, function: str, cure: st
     assert aws.wait(execution)["redriveCount"] == 1
 
 
-@pytest.mark.parametrize(("seconds", "status"), [(0, "SUCCEEDED"), (1, "RUNNING")])
+@pytest.mark.parametrize(("seconds", "status"), [(0, "SUCCEEDED"), (3, "RUNNING")])
 def test_what_runs_or_has_succeeded_is_refused(aws: Account, function: str, seconds: int, status: str) -> None:
     execution = aws.start({"Scan": task(function)}, {"seconds": seconds})
     if status == "SUCCEEDED":
