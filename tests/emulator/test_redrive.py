@@ -116,6 +116,19 @@ def test_the_context_counts_redrives(aws: Account, function: str, cure: str) -> 
     assert (output["before"]["Payload"]["count"], output["after"]["count"]) == (0, 1)
 
 
+def test_an_execution_that_did_not_get_to_its_first_state_counts_too(aws: Account) -> None:
+    # Given an execution that is stopped before its first state
+    state = {"count.$": "$$.Execution.RedriveCount", "at.$": "$$.Execution.RedriveTime"}
+    execution = aws.start({"First": {"Type": "Pass", "Parameters": state, "End": True}})
+    aws.states.stop_execution(executionArn=execution)
+    assert aws.history(execution) == ["ExecutionStarted", "ExecutionAborted"]
+    # When it is redriven
+    description = redrive(aws, execution)
+    # Then it begins, and knows how often
+    assert description["status"] == "SUCCEEDED", description
+    assert json.loads(description["output"])["count"] == 1
+
+
 def test_a_map_repeats_only_the_iterations_that_failed(aws: Account, function: str, cure: str) -> None:
     inner = {"One": task(function, Next="Two"), "Two": task(function)}
     inner["One"]["Parameters"]["Payload.$"] = "$.one"
@@ -240,26 +253,47 @@ def test_status_events_tell_of_it(aws: Account, function: str, cure: str) -> Non
         f"    boto3.resource('dynamodb').Table('{table}').put_item("
         "Item={'id': event['id'], 'detail': json.dumps(event['detail'])})"
     )
-    execution = aws.start({"Scan": task(function)}, {"needs": cure})
-    machine = aws.wait(execution)["stateMachineArn"]
     rule = aws.name("rule")
-    aws.events.put_rule(
-        Name=rule, EventPattern=json.dumps({"source": ["aws.states"], "detail": {"stateMachineArn": [machine]}})
-    )
+    pattern = {"source": ["aws.states"], "detail": {"input": [json.dumps({"needs": cure})]}}
+    aws.events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
     target = aws.functions.get_function(FunctionName=listener)["Configuration"]["FunctionArn"]
     aws.events.put_targets(Rule=rule, Targets=[{"Id": "heard", "Arn": target}])
+    execution = aws.start({"Scan": task(function)}, {"needs": cure})
+    aws.wait(execution)
     redrive(aws, execution)
     mend(aws, cure)
     redrive(aws, execution)
     deadline = time.monotonic() + 10
-    while len(heard := aws.tables.scan(TableName=table)["Items"]) < 4 and time.monotonic() < deadline:
+    while len(heard := aws.tables.scan(TableName=table)["Items"]) < 6 and time.monotonic() < deadline:
         time.sleep(0.05)
     details = [json.loads(item["detail"]["S"]) for item in heard]
     assert sorted((one["redriveCount"], one["status"], one["redriveStatus"]) for one in details) == [
+        (0, "FAILED", "REDRIVABLE"), (0, "RUNNING", "NOT_REDRIVABLE"),
         (1, "FAILED", "REDRIVABLE"), (1, "RUNNING", "NOT_REDRIVABLE"),
         (2, "RUNNING", "NOT_REDRIVABLE"), (2, "SUCCEEDED", "NOT_REDRIVABLE"),
     ]  # fmt: skip
-    assert all(isinstance(one["redriveDate"], int) for one in details)
+    # All of it is what DescribeExecution told at that moment.
+    described = aws.wait(execution)
+    milliseconds = {
+        name: round(described[name].timestamp() * 1000) for name in ("startDate", "stopDate", "redriveDate")
+    }
+    (end,) = [one for one in details if one["status"] == "SUCCEEDED"]
+    assert {name: end[name] for name in milliseconds} == milliseconds
+    assert (end["executionArn"], end["name"]) == (execution, described["name"])
+    for one in details:
+        assert isinstance(one["redriveDate"], int) == (one["redriveCount"] > 0)
+        assert isinstance(one["stopDate"], int) == (one["status"] != "RUNNING")
+        assert one["startDate"] == milliseconds["startDate"]
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT"])
+def test_other_ends_are_described_as_redrivable(aws: Account, status: str) -> None:
+    execution = aws.start({"Wait": {"Type": "Wait", "Seconds": 1000, "End": True}}, TimeoutSeconds=1)
+    if status == "ABORTED":
+        aws.states.stop_execution(executionArn=execution)
+    ended = aws.wait(execution)
+    assert (ended["status"], ended["redriveStatus"], ended["redriveCount"]) == (status, "REDRIVABLE", 0)
+    assert ended["stopDate"] >= ended["startDate"]
 
 
 def test_a_repeated_token_redrives_nothing(aws: Account, function: str, cure: str) -> None:

@@ -67,8 +67,9 @@ def redrive() -> None:
       again. An inline Map repeats only the iterations that failed or were aborted. Counts of retries and timeouts begin
       anew.
     - The history goes on with ExecutionRedriven, and the state that is repeated is not entered a second time.
-    - DescribeExecution, ListExecutions, the status events and ``$$.Execution.RedriveCount`` say how often. What runs or
-      has succeeded is ExecutionNotRedrivable. Repeating a client token redrives nothing.
+    - DescribeExecution, ListExecutions, the status events and ``$$.Execution.RedriveCount`` say how often: 0 before the
+      first. ``$$.Execution.RedriveTime`` is there once redriven only. What runs or has succeeded is
+      ExecutionNotRedrivable. Repeating a client token redrives nothing.
 
     MiniStack knows no such action. A Parallel state is repeated whole here, with all its branches, and the 14 days in
     which AWS takes a redrive are not counted. To go when MiniStack redrives.
@@ -138,6 +139,12 @@ def _reason_against(execution: dict[str, Any]) -> str | None:
 
 def _redrives(execution: dict[str, Any]) -> dict[str, Any]:
     return {"redriveCount": execution.get("redriveCount", 0), "redriveDate": execution.get("redriveDate")}
+
+
+def _context_redrives(execution: dict[str, Any]) -> dict[str, Any]:
+    """Return what the context object tells of redrives."""
+    count = execution.get("redriveCount", 0)
+    return {"RedriveCount": count, **({"RedriveTime": execution["redriveDate"]} if count else {})}
 
 
 def _redrive_status(execution: dict[str, Any]) -> dict[str, Any]:
@@ -223,8 +230,6 @@ def _go_on(execution: dict[str, Any], progress: _Progress) -> None:
     """Execute a state machine from the position of its execution."""
     states = service("stepfunctions")
     context = progress.context
-    redrives = {"RedriveCount": execution["redriveCount"], "RedriveTime": execution["redriveDate"]}
-    context["Execution"] = {**context["Execution"], **redrives}
     position = progress.positions[()]
     assert isinstance(position, _At)
     name: str | None = position.state
@@ -284,7 +289,7 @@ def _followed(execute: Any) -> Any:
             return execute(state, data, *arguments)
         stepfunctions.leave_if_over(progress.execution)
         context = arguments[-1]
-        context["Execution"].setdefault("RedriveCount", 0)
+        context["Execution"] = {**context["Execution"], **_context_redrives(progress.execution)}
         if path == ():
             progress.context = context
         if path in progress.interrupted:
