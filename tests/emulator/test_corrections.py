@@ -679,6 +679,87 @@ class TestLeadingKeys:
 
         assert self.allowed(aws, "batch_write_item", {"RequestItems": {table: writes}}) is False
 
+    def test_of_a_transaction_every_action_must_be_allowed_on_its_key(self, aws: Account) -> None:
+        table = self.table(aws)
+
+        def allowed(actions: tuple[str, ...], *kinds: tuple[str, str]) -> bool:
+            """Tell whether a role with these actions on "lock" may make a transaction of kinds and keys."""
+            role = self.limited_role(aws, *(f"dynamodb:{action}" for action in actions))
+            client: Any = aws.assume(role).client("dynamodb")
+            made = []
+            for kind, key in kinds:
+                item = {"id": {"S": key}}
+                values = {":a": {"S": key}}
+                more: dict[str, dict[str, Any]] = {
+                    "Put": {"Item": item},
+                    "Update": {"Key": item, "UpdateExpression": "SET a = :a", "ExpressionAttributeValues": values},
+                    "Delete": {"Key": item},
+                    "ConditionCheck": {"Key": item, "ConditionExpression": "attribute_not_exists(nothing)"},
+                }  # fmt: skip
+                made.append({kind: {"TableName": table, **more[kind]}})
+            try:
+                client.transact_write_items(TransactItems=made)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "AccessDeniedException":
+                    raise
+                return False
+            return True
+
+        every = {
+            "Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem",
+        }  # fmt: skip
+        for kind, action in every.items():
+            assert allowed((action,), (kind, "lock"))
+            assert not allowed((action,), (kind, "other"))
+            assert not allowed(tuple(set(every.values()) - {action}), (kind, "lock"))
+            # One key that is not allowed refuses the whole, wherever it stands.
+            assert not allowed((action,), (kind, "lock"), (kind, "other"))
+            assert not allowed((action,), (kind, "other"), (kind, "lock"))
+        assert not allowed(("TransactWriteItems",), ("Put", "lock"))
+
+    def test_every_item_of_a_transaction_is_judged_by_its_own_key(self, aws: Account) -> None:
+        """As the functions' policies are: this action on this key, that action on that one."""
+        table = self.table(aws)
+        role = aws.role()
+        allowed = (("lock", "dynamodb:PutItem"), ("other", "dynamodb:UpdateItem"))
+        statements = [
+            {
+                "Effect": "Allow",
+                "Action": action,
+                "Resource": "*",
+                "Condition": {
+                    "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [key]},
+                    "Null": {"dynamodb:LeadingKeys": "false"},
+                },
+            }
+            for key, action in allowed
+        ]
+        aws.iam.put_role_policy(
+            RoleName=role.rpartition("/")[2],
+            PolicyName="limited",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
+        )
+        client: Any = aws.assume(role).client("dynamodb")
+
+        def transact(put: str, update: str) -> None:
+            values = {":a": {"S": "done"}}
+            written = {
+                "Key": {"id": {"S": update}},
+                "UpdateExpression": "SET a = :a",
+                "ExpressionAttributeValues": values,
+            }
+            client.transact_write_items(
+                TransactItems=[
+                    {"Put": {"TableName": table, "Item": {"id": {"S": put}}}},
+                    {"Update": {"TableName": table, **written}},
+                ]
+            )
+
+        transact("lock", "other")
+        with pytest.raises(ClientError) as raised:
+            transact("other", "lock")
+        assert error_code(raised) == "AccessDeniedException"
+
     def test_a_request_without_a_key_is_refused(self, aws: Account) -> None:
         assert self.allowed(aws, "scan", {"TableName": self.table(aws)}) is False
 
@@ -698,6 +779,10 @@ class TestLeadingKeys:
         item = {"id": {"S": "lock"}}
         allowed = self.allowed(bare, "get_item", {"TableName": self.table(bare), "Key": item})
         defect("dynamodb_leading_keys", not allowed)
+
+    def test_transaction_defect(self, bare: Account) -> None:
+        actions = [{"Put": {"TableName": self.table(bare), "Item": {"id": {"S": "lock"}}}}]
+        defect("dynamodb_leading_keys", not self.allowed(bare, "transact_write_items", {"TransactItems": actions}))
 
 
 class TestAlarms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from tests.local_aws.corrections._ministack import core, service, wrap
 
@@ -16,9 +16,12 @@ def leading_keys() -> None:
     Reference, "Condition keys for Amazon DynamoDB"; DynamoDB developer guide, "Using IAM policy conditions for
     fine-grained access control").
 
+    A transaction needs the permission of each of its actions (PutItem, UpdateItem, DeleteItem, ConditionCheckItem,
+    GetItem), evaluated with the key of that item (developer guide, "Using IAM with DynamoDB transactions").
+
     MiniStack never sets it, so a statement that requires it to be there allows nothing. Set here are the keys of the
-    operations on items by their whole key, single and batch; not those of Query, PartiQL and transactions. To go when
-    a policy that allows one key allows that key only.
+    operations on items by their whole key, single, batch and in a transaction; not those of Query and PartiQL. To go
+    when a policy that allows one key allows that key only.
     """
 
     def with_keys(context_of: Any) -> Any:
@@ -33,7 +36,51 @@ def leading_keys() -> None:
 
         return service_context
 
+    def with_items(checks_of: Any) -> Any:
+        def transaction_checks(action: str, body: bytes, region: str, account_id: str) -> list[tuple[str, str]]:
+            checks: list[tuple[str, str]] = checks_of(action, body, region, account_id)
+            items = list(_transaction_items(json.loads(body))) if checks else []
+            return [
+                (item_action, _TableOfItem(arn, leading_keys_of(item)))
+                for (item_action, arn), item in zip(checks, items, strict=True)
+            ]
+
+        return transaction_checks
+
+    def with_key_of_item(enforce: Any) -> Any:
+        def enforce_item(*arguments: Any, service_context: Any = None, resource_arn: Any = "", **details: Any) -> Any:
+            if isinstance(resource_arn, _TableOfItem) and resource_arn.leading_keys:
+                service_context = {**(service_context or {}), "dynamodb:LeadingKeys": resource_arn.leading_keys}
+            return enforce(*arguments, service_context=service_context, resource_arn=resource_arn, **details)
+
+        return enforce_item
+
     wrap(core("iam_actions"), "dynamodb_service_context", with_keys)
+    wrap(core("iam_actions"), "dynamodb_transaction_checks", with_items)
+    wrap(core("iam_evaluator"), "enforce", with_key_of_item)
+
+
+class _TableOfItem(str):
+    """A table's ARN that knows, on its way through MiniStack, the key of the item that is to be checked."""
+
+    __slots__ = ("leading_keys",)
+
+    def __new__(cls, arn: str, leading_keys: list[str]) -> Self:
+        """Add the keys to the ARN."""
+        made = super().__new__(cls, arn)
+        made.leading_keys = leading_keys
+        return made
+
+    leading_keys: list[str]
+
+
+def _transaction_items(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the actions of a transaction as single requests, in the order in which MiniStack checks them."""
+    for item in request["TransactItems"]:
+        for member in core("iam_actions")._DYNAMODB_TRANSACT_ITEM_ACTIONS:
+            action = item.get(member) if isinstance(item, dict) else None
+            if isinstance(action, dict) and isinstance(action.get("TableName"), str) and action["TableName"]:
+                yield action
 
 
 def leading_keys_of(request: dict[str, Any]) -> list[str]:
