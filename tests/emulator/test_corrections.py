@@ -416,10 +416,13 @@ class TestPayloadLimit:
     def test_results_of_a_map_add_up(self, aws: Account, function: str) -> None:
         processor = {"StartAt": "Scan", "States": {"Scan": task(function)}}
         states = {
-            "All": {"Type": "Map", "ItemProcessor": processor, "End": True, **catch("States.DataLimitExceeded")},
+            "All": {
+                "Type": "Map", "ItemsPath": "$.items", "ItemProcessor": processor, "End": True,
+                **catch("States.DataLimitExceeded"),
+            },
             "Caught": {"Type": "Succeed"},
-        }
-        description = aws.wait(aws.start(states, [{"size": PAYLOAD_LIMIT // 2}] * 2))
+        }  # fmt: skip
+        description = aws.wait(aws.start(states, {"items": [{"size": PAYLOAD_LIMIT // 2}] * 2}))
         assert description["status"] == "SUCCEEDED", description
         assert "MapStateEntered" in aws.history(description["executionArn"])
         assert "SucceedStateEntered" in aws.history(description["executionArn"])
@@ -427,6 +430,48 @@ class TestPayloadLimit:
     def test_defect(self, bare: Account, bare_function: str) -> None:
         description = bare.wait(bare.start({"Scan": task(bare_function)}, {"size": PAYLOAD_LIMIT}))
         defect("states_payload_limit", description["status"] == "SUCCEEDED")
+
+
+class TestPaths:
+    """See ``test_interpreters.py`` for ResultPath."""
+
+    @pytest.mark.parametrize("path", ["$.absent", "$.list[2]", "$.list.first", "$$.Execution.Absent", "$.empty.deep"])
+    @pytest.mark.parametrize("template", ["{}", "States.Format('{{}}', {})"])
+    def test_a_path_that_finds_nothing_fails_the_state(self, aws: Account, path: str, template: str) -> None:
+        states = {"Say": {"Type": "Pass", "Parameters": {"it": {"is.$": template.format(path)}}, "End": True}}
+        description = aws.wait(aws.start(states, {"list": [1, 2], "empty": None}))
+        assert (description["status"], description["error"]) == ("FAILED", "States.Runtime")
+        assert f"The JSONPath '{path}' specified for the field" in description["cause"]
+
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [("$", {"list": [1, 2], "empty": None}), ("$.empty", None), ("$.list[1]", 2), ("$['list']", [1, 2]),
+         ("$.list[*]", [1, 2]), ("$$.State.Name", "Say"), ("States.Format('{}', $.list[0])", "1")],
+    )  # fmt: skip
+    def test_what_is_there_is_found(self, aws: Account, path: str, value: object) -> None:
+        states = {"Say": {"Type": "Pass", "Parameters": {"it": {"is.$": path}}, "End": True}}
+        description = aws.wait(aws.start(states, {"list": [1, 2], "empty": None}))
+        assert json.loads(description["output"]) == {"it": {"is": value}}
+
+    def test_nothing_catches_it(self, aws: Account, function: str) -> None:
+        states = {"Scan": task(function, **catch("States.ALL")), "Caught": {"Type": "Succeed"}}
+        states["Scan"]["Parameters"]["Payload.$"] = "$.absent"
+        assert aws.wait(aws.start(states))["error"] == "States.Runtime"
+
+    def test_a_tested_state_fails_as_well(self, aws: Account) -> None:
+        scan = task("function", **catch("Busy"))
+        states = {"Scan": scan, "Caught": {"Type": "Succeed"}}
+        answer = aws.states_without_host_prefix.test_state(
+            definition=json.dumps({"StartAt": "Scan", "States": states}),
+            stateName="Scan",
+            input="[1]",
+            mock={"errorOutput": {"error": "Busy", "cause": "once"}},
+        )
+        assert (answer["status"], answer["error"]) == ("FAILED", "States.ResultPathMatchFailure")
+
+    def test_defect(self, bare: Account) -> None:
+        states = {"Say": {"Type": "Pass", "Parameters": {"is.$": "$.absent"}, "End": True}}
+        defect("states_paths", bare.wait(bare.start(states))["status"] == "SUCCEEDED")
 
 
 class TestTimeout:

@@ -45,6 +45,7 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "states_timeout": stepfunctions.timeout,
     "states_end": stepfunctions.end,
     "states_payload_limit": stepfunctions.payload_limit,
+    "states_paths": stepfunctions.paths,
     "states_retry_delay": stepfunctions.retry_delay,
     "states_tracing": stepfunctions.tracing,
     "states_test_state": single_state.errors,

@@ -35,7 +35,10 @@ def errors() -> None:
             if error is None:
                 alone = {name: value for name, value in data.items() if name != "stateName"}
                 return test_state({**alone, "definition": json.dumps(state)})
-            return states.json_response(_handled(state, error, data))
+            try:
+                return states.json_response(_handled(state, error, data))
+            except states._ExecutionError as failed:
+                return states.json_response({"status": "FAILED", "error": failed.error, "cause": failed.cause})
 
         return test
 

@@ -198,6 +198,80 @@ def payload_limit() -> None:
     wrap(states, "_error_matches", explicit)
 
 
+def paths() -> None:
+    """Fail a state whose paths do not fit its data, instead of making something up.
+
+    AWS: a path in a payload template that finds nothing is States.Runtime, "The JSONPath '$.x' specified for the field
+    'y.$' could not be found in the input" (so does Step Functions Local), and a ResultPath below ``$``, of the state or
+    of a Catch, that meets an input that is no object is States.ResultPathMatchFailure (Amazon States Language,
+    "Errors"; developer guide, "Handling errors in Step Functions workflows").
+
+    A ResultSelector may use the context object, too (developer guide, "Accessing execution data from the Context
+    object").
+
+    MiniStack puts null for what a template does not find, and for all that a ResultSelector wants of the context
+    object; it replaces an input that is no object by one. To go when a Pass state with a path that finds nothing fails.
+    """
+    states = service("stepfunctions")
+    current: contextvars.ContextVar[Any] = contextvars.ContextVar("context", default=None)
+
+    def known(apply: Any) -> Any:
+        def apply_input_path(definition: Any, data: Any, ctx: Any = None) -> Any:
+            current.set(ctx)
+            return apply(definition, data, ctx)
+
+        return apply_input_path
+
+    def found(path: str, field: str, data: Any, ctx: Any) -> None:
+        of_context = path.startswith("$$.")
+        tokens = states._parse_jsonpath_tokens(path[1:] if of_context else path)
+        value = (ctx or {}) if of_context else data
+        for kind, name in tokens or ():
+            if kind == "wildcard":
+                return
+            if not (isinstance(value, dict) and name in value if kind == "field" else _has_item(value, name)):
+                source = "context object" if of_context else f"input '{json.dumps(data)}'"
+                cause = f"The JSONPath '{path}' specified for the field '{field}' could not be found in the {source}"
+                raise states._ExecutionError("States.Runtime", cause)
+            value = value[name]
+
+    def checked_template(resolve: Any) -> Any:
+        def resolve_template(template: Any, data: Any, ctx: Any = None) -> Any:
+            ctx = current.get() if ctx is None else ctx
+            for field, path in template.items() if isinstance(template, dict) else ():
+                if field.endswith(".$") and isinstance(path, str) and not path.startswith("States."):
+                    found(path, field, data, ctx)
+            return resolve(template, data, ctx)
+
+        return resolve_template
+
+    def checked_argument(evaluate: Any) -> Any:
+        def evaluate_argument(argument: Any, data: Any, ctx: Any) -> Any:
+            if argument[0] == "path":
+                found(argument[1], "argument", data, ctx)
+            return evaluate(argument, data, ctx)
+
+        return evaluate_argument
+
+    def checked_result(apply: Any) -> Any:
+        def apply_result_path(path: str | None, original: Any, result: Any) -> Any:
+            if path not in {None, "$"} and not isinstance(original, dict):
+                cause = f"Unable to apply ResultPath '{path}' to the input '{json.dumps(original)}'"
+                raise states._ExecutionError("States.ResultPathMatchFailure", cause)
+            return apply(path, original, result)
+
+        return apply_result_path
+
+    wrap(states, "_apply_input_path", known)
+    wrap(states, "_resolve_params_obj", checked_template)
+    wrap(states, "_eval_intrinsic_arg", checked_argument)
+    wrap(states, "_apply_result_path_raw", checked_result)
+
+
+def _has_item(value: Any, index: int) -> bool:
+    return isinstance(value, list) and index < len(value)
+
+
 def retry_delay() -> None:
     """Honour MaxDelaySeconds and JitterStrategy of a retrier.
 
