@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from tests.emulator.conftest import Account
-from tests.local_aws import emulator
+from tests.local_aws import emulator, scan
 from tests.local_aws.corrections import CORRECTIONS, install_all
 from tests.local_aws.corrections.cloudwatch import parse_embedded_metrics
 from tests.local_aws.corrections.iam import PASSWORD_LAST_USED_TAG
@@ -472,6 +472,63 @@ class TestPaths:
     def test_defect(self, bare: Account) -> None:
         states = {"Say": {"Type": "Pass", "Parameters": {"is.$": "$.absent"}, "End": True}}
         defect("states_paths", bare.wait(bare.start(states))["status"] == "SUCCEEDED")
+
+
+class TestScheduledTask:
+    @staticmethod
+    def scheduled(account: Account, function: str) -> list[dict[str, Any]]:
+        """Run a function in a Map, then a call of DynamoDB that fails; return what was scheduled."""
+        one = task(function)
+        one["Parameters"]["Payload"] = {"item.$": "$", "name.$": "$$.State.Name"}
+        del one["Parameters"]["Payload.$"]
+        delete = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::dynamodb:deleteItem",
+            "Parameters": {"TableName": "none", "Key": {"id": {"S.$": "$$.State.Name"}}},
+            "Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 1}],
+            "End": True,
+        }
+        processor = {"StartAt": "One", "States": {"One": one}}
+        states = {"All": {"Type": "Map", "ItemProcessor": processor, "Next": "Delete"}, "Delete": delete}
+        execution = account.start(states, ["a", "b"])
+        account.wait(execution)
+        events = account.states.get_execution_history(executionArn=execution)["events"]
+        return [event["taskScheduledEventDetails"] for event in events if event["type"] == "TaskScheduled"]
+
+    def test_the_history_has_what_a_task_was_called_with(self, aws: Account, function: str) -> None:
+        calls = [(call["resourceType"], call["resource"], call["region"], json.loads(call["parameters"]))
+                 for call in self.scheduled(aws, function)]  # fmt: skip
+        invocations = [
+            ("lambda", "invoke", "us-east-1", {"FunctionName": function, "Payload": {"item": item, "name": "One"}})
+            for item in ("a", "b")
+        ]
+        delete = ("dynamodb", "deleteItem", "us-east-1", {"TableName": "none", "Key": {"id": {"S": "Delete"}}})
+        assert sorted(calls[:2], key=str) == invocations
+        assert calls[2:] == [delete, delete]
+
+    def test_the_invocations_of_an_execution_can_be_made_again(
+        self, local_aws: emulator.Emulator, aws: Account, function: str
+    ) -> None:
+        # Given an execution that failed, was redriven, and failed again, with a retry each
+        retry = [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 1}]
+        arn = aws.functions.get_function(FunctionName=function)["Configuration"]["FunctionArn"]
+        states = {"First": {**task(arn, Next="Second"), "OutputPath": "$", "ResultPath": None},
+                  "Second": task(f"{arn}:$LATEST", Retry=retry)}  # fmt: skip
+        states["Second"]["Parameters"]["Payload"] = {"raise": "no"}
+        del states["Second"]["Parameters"]["Payload.$"]
+        execution = aws.start(states, {"seconds": 0})
+        aws.wait(execution)
+        aws.states.redrive_execution(executionArn=execution)
+        aws.wait(execution)
+        # When its invocations are asked for
+        invocations = scan.invocations_of(local_aws.client, execution)
+        # Then all of them are there, and can be made again
+        assert invocations == [(function, {"seconds": 0}), *[(function, {"raise": "no"})] * 4]
+        answers = [aws.invoke(*invocation) for invocation in invocations]
+        assert [failed for _, failed in answers] == [False, True, True, True, True]
+
+    def test_defect(self, bare: Account, bare_function: str) -> None:
+        defect("states_scheduled_task", not any("parameters" in call for call in self.scheduled(bare, bare_function)))
 
 
 class TestTimeout:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from boto3.dynamodb.types import TypeDeserializer
 
@@ -133,6 +133,26 @@ def history(client: Any, arn: str) -> list[dict[str, Any]]:
         executionArn=arn, PaginationConfig={"PageSize": 1000}
     )
     return [event for page in pages for event in page["events"]]
+
+
+class Invocation(NamedTuple):
+    """A function that was invoked, by its name, and what it was given."""
+
+    function: str
+    payload: Any
+
+
+def invocations_of(clients: Clients, arn: str) -> list[Invocation]:
+    """Return every invocation of an execution, those of retries and of redrives too, in the order of its history."""
+    found = []
+    for event in history(clients("stepfunctions"), arn):
+        task = event.get("taskScheduledEventDetails", {})
+        if (task.get("resourceType"), task.get("resource")) == ("lambda", "invoke"):
+            parameters = json.loads(task["parameters"])
+            # An ARN, with a version or without, or just the name.
+            name = parameters["FunctionName"].partition(":function:")[2] or parameters["FunctionName"]
+            found.append(Invocation(name.partition(":")[0], parameters.get("Payload", {})))
+    return found
 
 
 def visits(events: list[dict[str, Any]]) -> Iterator[Visit]:

@@ -46,6 +46,7 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "states_end": stepfunctions.end,
     "states_payload_limit": stepfunctions.payload_limit,
     "states_paths": stepfunctions.paths,
+    "states_scheduled_task": stepfunctions.scheduled_task,
     "states_retry_delay": stepfunctions.retry_delay,
     "states_tracing": stepfunctions.tracing,
     "states_test_state": single_state.errors,

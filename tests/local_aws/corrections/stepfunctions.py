@@ -272,6 +272,43 @@ def _has_item(value: Any, index: int) -> bool:
     return isinstance(value, list) and index < len(value)
 
 
+_parameters: contextvars.ContextVar[Any] = contextvars.ContextVar("parameters", default=None)
+
+
+def scheduled_task() -> None:
+    """Tell in the history what a task was called with.
+
+    AWS: TaskScheduled names the service (``lambda``), the operation (``invoke``), the region and the parameters, as
+    text (API reference, TaskScheduledEventDetails).
+
+    MiniStack gives the state's resource only. To go when TaskScheduled has parameters.
+    """
+    states = service("stepfunctions")
+
+    def kept(apply: Any) -> Any:
+        def apply_parameters(definition: Any, data: Any, ctx: Any = None) -> Any:
+            parameters = apply(definition, data, ctx)
+            _parameters.set(parameters)
+            return parameters
+
+        return apply_parameters
+
+    def told(add_event: Any) -> Any:
+        def add(execution: dict[str, Any], event_type: str, details: Any = None) -> Any:
+            if event_type == "TaskScheduled":
+                task = details["taskScheduledEventDetails"]
+                kind, _, operation = task["resource"].removeprefix("arn:aws:states:::").rpartition(":")
+                if kind and not kind.startswith("arn:"):
+                    task |= {"resourceType": kind, "resource": operation}
+                task |= {"region": states.get_region(), "parameters": json.dumps(_parameters.get())}
+            return add_event(execution, event_type, details)
+
+        return add
+
+    wrap(states, "_apply_parameters", kept)
+    wrap(states, "_add_event", told)
+
+
 def retry_delay() -> None:
     """Honour MaxDelaySeconds and JitterStrategy of a retrier.
 
