@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -203,6 +205,101 @@ def test_an_invocation_is_hit(
     assert aws.wait(aws.start(states, {"calls": [put(table, "second")]}))["status"] == "SUCCEEDED"
 
 
+class TestLateInvocations:
+    """Invocations whose handlers run later than the state machine believes."""
+
+    @staticmethod
+    def start(aws: Account, table: str, kind: str, key: str, **fields: Any) -> str:
+        """Start an execution whose only task is hit, and which says so in its output if it is caught."""
+        step = aws.function(FUNCTION, name=f"{aws.name(kind)}-list-users")
+        catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
+        states = {"Scan": task(step, Catch=catch, **fields), "Caught": {"Type": "Pass", "End": True}}
+        states["Scan"]["Parameters"]["Payload.$"] = "$.calls"
+        return aws.start(states, {"calls": [put(table, key)]})
+
+    @staticmethod
+    def wait_until_hit(local_aws: Emulator) -> None:
+        deadline = time.monotonic() + 10
+        while faults.injected(local_aws)[0]["hit"] == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def test_a_late_one_is_answered_with_an_error_and_executed_afterwards(
+        self, local_aws: Emulator, aws: Account, table: str
+    ) -> None:
+        faults.inject(local_aws, faults.fault("lambda:list_users", "late", "1"))
+        description = aws.wait(self.start(aws, table, "late", "late"))
+        assert json.loads(description["output"])["Error"] == "Lambda.SdkClientException"
+        assert "late" not in keys(aws, table)
+
+        faults.mend(local_aws)
+
+        assert "late" in keys(aws, table)
+
+    def test_a_retry_overtakes_a_late_one(self, local_aws: Emulator, aws: Account, table: str) -> None:
+        faults.inject(local_aws, faults.fault("lambda:list_users", "late", "1"))
+        retry = [{"ErrorEquals": ["Lambda.SdkClientException"], "MaxAttempts": 1}]
+        execution = self.start(aws, table, "late", "overtaken", Retry=retry)
+        assert json.loads(aws.wait(execution)["output"]) == ["done"]
+        aws.tables.delete_item(TableName=table, Key={"id": {"S": "overtaken"}})
+
+        faults.mend(local_aws)
+
+        assert "overtaken" in keys(aws, table), "the first call has written it again"
+
+    def test_a_held_one_answers_when_it_is_let_go(self, local_aws: Emulator, aws: Account, table: str) -> None:
+        faults.inject(local_aws, faults.fault("lambda:list_users", "held", "1"))
+        execution = self.start(aws, table, "held", "held")
+        self.wait_until_hit(local_aws)
+        assert "held" not in keys(aws, table)
+
+        faults.mend(local_aws)
+
+        assert json.loads(aws.wait(execution)["output"]) == ["done"]
+        assert "held" in keys(aws, table)
+
+    def test_an_execution_is_stopped_before_the_handler_begins(
+        self, local_aws: Emulator, aws: Account, table: str
+    ) -> None:
+        # Given an execution that is stopped while its function has not begun yet
+        faults.inject(local_aws, faults.fault("lambda:list_users", "held", "1"))
+        execution = self.start(aws, table, "held", "stopped")
+        self.wait_until_hit(local_aws)
+        aws.states.stop_execution(executionArn=execution)
+        stopped = aws.wait(execution)
+        assert stopped["status"] == "ABORTED"
+        assert "stopped" not in keys(aws, table)
+        history = aws.history(execution)
+        # When the function runs
+        faults.mend(local_aws)
+        # Then it has its effect, and the execution stays as it is
+        assert "stopped" in keys(aws, table)
+        later = aws.wait(execution)
+        assert (later["status"], later["stopDate"]) == ("ABORTED", stopped["stopDate"])
+        assert aws.history(execution) == history
+
+    def test_a_task_times_out_before_the_handler_begins(self, local_aws: Emulator, aws: Account, table: str) -> None:
+        faults.inject(local_aws, faults.fault("lambda:list_users", "held", "1"))
+        description = aws.wait(self.start(aws, table, "held", "timed-out", TimeoutSeconds=1))
+        assert json.loads(description["output"])["Error"] == "States.Timeout"
+        faults.mend(local_aws)
+        assert "timed-out" in keys(aws, table)
+
+    def test_an_event_reaches_its_function_late(self, local_aws: Emulator, aws: Account, table: str) -> None:
+        step = aws.function(FUNCTION, name=f"{aws.name('late')}-clean-up")
+        target = aws.functions.get_function(FunctionName=step)["Configuration"]["FunctionArn"]
+        rule = aws.name("rule")
+        aws.events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))
+        calls = json.dumps([put(table, "event")])
+        aws.events.put_targets(Rule=rule, Targets=[{"Id": "late", "Arn": target, "Input": calls}])
+        faults.inject(local_aws, faults.fault("lambda:clean_up", "held", "1"))
+        aws.events.put_events(Entries=[{"Source": rule, "DetailType": "test", "Detail": "{}"}])
+        self.wait_until_hit(local_aws)
+        assert "event" not in keys(aws, table)
+        faults.mend(local_aws)
+        assert "event" in keys(aws, table)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -217,6 +314,8 @@ def test_an_invocation_is_hit(
         (("iam:ListUsers", "explode"), r"FAULT must be one of throttled, .* for iam:ListUsers, got 'explode'"),
         (("iam:ListUsers", "unprocessed"), r"FAULT must be one of .*, got 'unprocessed'"),
         (("lambda:list_users", "crash"), r"FAULT must be one of .*, got 'crash'"),
+        (("iam:ListUsers", "late"), r"FAULT must be one of .*, got 'late'"),
+        (("dynamodb:BatchWriteItem", "held"), r"FAULT must be one of .*, got 'held'"),
         (("dynamodb:DeleteItem", "crash", "", "state_machine"), r"FAULT must be one of .*, got 'crash'"),
         (("iam:ListUsers", "error", "0"), r"NUMBERS must be like 2, 1-3 or 2-, got '0'"),
         (("iam:ListUsers", "error", "3-1"), r"NUMBERS must be .*, got '3-1'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 import json
 import os
@@ -11,12 +12,15 @@ import signal
 import threading
 import time
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from tests.local_aws import faults
 from tests.local_aws.corrections._ministack import core, service, wrap
 from tests.local_aws.faults import STATE_MACHINE, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SLICE_SECONDS = 0.05
 _WORKER_MARK = re.compile(r"\bapp/worker-([0-9]+)\b")
@@ -41,6 +45,7 @@ _INVOCATION_ERRORS = {
     "access_denied": "Lambda.AWSLambdaException",
     "error": "Lambda.ServiceException",
     "lost_response": "Lambda.SdkClientException",
+    "late": "Lambda.SdkClientException",
     "timeout": "Sandbox.Timedout",
 }
 
@@ -49,8 +54,9 @@ class _Injector:
     """The faults that are ordered, and the calls seen since."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._faults: dict[Fault, dict[str, int]] = {}
+        self._waiting = 0
 
     def add(self, fault: Fault) -> None:
         with self._lock:
@@ -59,6 +65,12 @@ class _Injector:
     def clear(self) -> None:
         with self._lock:
             self._faults.clear()
+            self._lock.notify_all()
+
+    def drained(self) -> bool:
+        """Wait until every invocation that was late or held has run; tell whether that is so."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._waiting == 0, faults.MEND_SECONDS)
 
     def listing(self) -> list[dict[str, Any]]:
         with self._lock:
@@ -74,7 +86,20 @@ class _Injector:
                     if hit is None and fault.hits(counts["seen"]):
                         counts["hit"] += 1
                         hit = fault
+            if hit is not None and hit.kind in faults.INVOCATIONS_ONLY:
+                self._waiting += 1
         return hit
+
+    def run_when_removed(self, fault: Fault, execute: Callable[[], Any]) -> Any:
+        """Execute what this fault keeps waiting, when it is removed."""
+        try:
+            with self._lock:
+                self._lock.wait_for(lambda: fault not in self._faults)
+            return execute()
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                self._lock.notify_all()
 
     def holds(self, fault: Fault) -> bool:
         with self._lock:
@@ -99,6 +124,8 @@ async def answer(method: str, body: bytes) -> tuple[int, bytes]:
         return 200, json.dumps(_injector.listing()).encode()
     if method == "DELETE":
         _injector.clear()
+        if not await asyncio.to_thread(_injector.drained):
+            return 504, b"an invocation that was late or held does not end"
         return 200, b"[]"
     if method != "POST":
         return 405, b"GET, POST or DELETE"
@@ -232,6 +259,12 @@ def _faulty_invocation(execute: Any) -> Any:
         fault = _injector.meet(f"lambda:{_step(config['FunctionName'])}", "")
         if fault is None:
             return execute(func, event)
+        if fault.kind == "held":
+            return _injector.run_when_removed(fault, lambda: execute(func, event))
+        if fault.kind == "late":
+            # In this thread's context, which says whose account it is.
+            later = (_injector.run_when_removed, fault, lambda: execute(func, event))
+            threading.Thread(target=contextvars.copy_context().run, args=later, daemon=True).start()
         if fault.kind == "lost_response":
             execute(func, event)
         error = _INVOCATION_ERRORS[fault.kind]

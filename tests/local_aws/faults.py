@@ -35,11 +35,21 @@ KINDS = {
     "lost_response": "executed, but answered with an internal error",
     "crash": "the calling function's process is killed; not executed",
     "unprocessed": "BatchWriteItem only: the first item is written, the others come back as UnprocessedItems",
+    "late": "an invocation only: answered with a lost connection at once, executed when the fault is removed",
+    "held": "an invocation only: executed, and answered, when the fault is removed",
 }
 """The kinds of faults, and what becomes of the call."""
 
 HOLD_SECONDS = 30
-"""How long a call without an answer hangs, at most: until the fault is removed. The functions' clients wait 15 s."""
+"""How long a call without an answer hangs, at most: until the fault is removed. The functions' clients wait 15 s.
+
+An invocation that is late or held waits as long as it takes: whoever called it may be gone by then.
+"""
+
+MEND_SECONDS = 60
+"""How long :func:`mend` waits, at most, for the invocations that it lets run."""
+
+INVOCATIONS_ONLY = {"late", "held"}
 
 _SERVICES = {"dynamodb": "dynamodb", "iam": "iam", "states": "stepfunctions"}
 _EXAMPLES = {"dynamodb": "dynamodb:BatchWriteItem", "iam": "iam:ListUsers", "states": "states:DescribeExecution"}
@@ -96,7 +106,9 @@ def fault(call: str, kind: str, numbers: str = "", by: str = "") -> Fault:
             raise LocalAwsError(f"CALL must be an operation of {service}, such as {_EXAMPLES[service]}, got {call!r}")
         if by and by not in {*steps(), STATE_MACHINE}:
             raise LocalAwsError(f"BY must be empty, {STATE_MACHINE} or one of {', '.join(steps())}, got {by!r}")
-        allowed = [name for name in KINDS if name != "unprocessed" or operation == "BatchWriteItem"]
+        allowed = [name for name in KINDS if name not in INVOCATIONS_ONLY]
+        if operation != "BatchWriteItem":
+            allowed.remove("unprocessed")
         if by == STATE_MACHINE:
             allowed.remove("crash")
     else:
@@ -116,18 +128,27 @@ def inject(aws: Emulator, ordered: Fault) -> None:
 
 
 def mend(aws: Emulator) -> None:
-    """Remove every fault; calls that hang are answered."""
-    _request(aws, "DELETE")
+    """Remove every fault: calls that hang are answered, and invocations that were late or held run to their end.
+
+    Raises
+    ------
+    LocalAwsError
+        If such an invocation still runs after :data:`MEND_SECONDS`.
+    """
+    _request(aws, "DELETE", seconds=MEND_SECONDS + 10)
 
 
 def injected(aws: Emulator) -> list[dict[str, Any]]:
-    """Return the faults that are there, each with ``seen`` and ``hit``: how many calls matched, and were hit."""
+    """Return the faults that are there, each with ``seen`` and ``hit``: how many calls matched, and were hit.
+
+    An invocation that is late or held counts as hit from the moment at which it waits.
+    """
     faults: list[dict[str, Any]] = json.loads(_request(aws, "GET"))
     return faults
 
 
-def _request(aws: Emulator, method: str, body: str | None = None) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=10)
+def _request(aws: Emulator, method: str, body: str | None = None, seconds: float = 10) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=seconds)
     try:
         connection.request(method, ROUTE, body)
         response = connection.getresponse()
