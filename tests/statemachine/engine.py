@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import os
+import threading
 import time
 import traceback
 import uuid
@@ -16,7 +17,8 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from unittest import mock
 
 import boto3
@@ -44,6 +46,13 @@ class FunctionError(Exception):
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(message)
         self.error_type = error_type
+
+
+class Invocation(NamedTuple):
+    """A function, by its step, and what it was given."""
+
+    step: str
+    event: Any
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,13 @@ class Engine:
     state_machine_arn: str
     invoke: Invoke
     invocations: list[str] = field(default_factory=list)
+    invoked: list[Invocation] = field(default_factory=list)
+    """Every invocation of a function, of CleanUp too, in the order in which they began."""
+    redrives: dict[str, list[datetime]] = field(default_factory=dict)
+    """When executions were redriven, by their ARN."""
     _former_events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _running: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def start(self, execution_input: Any = None, name: str | None = None) -> str:
         """Start an execution and return its ARN."""
@@ -134,26 +149,83 @@ class Engine:
         return self.wait(self.start(execution_input))
 
     def stop(self, arn: str) -> None:
-        """Stop an execution by hand; the call under way still comes to its end."""
+        """Stop an execution by hand: it is ABORTED at once, and the calls under way come to their end by themselves."""
         self.client("stepfunctions").stop_execution(executionArn=arn)
 
-    def clean_up(self, execution: Execution) -> None:
-        """Tell CleanUp of the end of an execution, as EventBridge does for one that did not succeed.
+    def settle(self, seconds: float = 20) -> None:
+        """Wait until no function runs: one may still be running when its execution has been stopped.
+
+        Raises
+        ------
+        TimeoutError
+            One still ran after so many seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._running == 0, seconds):
+                raise TimeoutError(f"{self._running} invocations still run after {seconds} s")
+
+    @contextmanager
+    def recorded(self, step: str, event: Any) -> Iterator[None]:
+        """Record an invocation, which runs for as long as the context is open."""
+        with self._changed:
+            self.invoked.append(Invocation(step, event))
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def repeat(self, invocation: Invocation) -> Any:
+        """Invoke a function again with what it was given, as a late call would, past ``invoke`` and unrecorded.
+
+        Return what it answers; for an exception, what Lambda makes of it: ``errorType`` and ``errorMessage``.
+        """
+        event = json.loads(json.dumps(invocation.event))
+        try:
+            return json.loads(json.dumps(_handler(invocation.step)(event)))
+        except Exception as error:  # noqa: BLE001 - Lambda reports any exception of a handler
+            return _failure(error)
+
+    def end_event(self, arn: str, redrive_count: int | None = None) -> dict[str, Any]:
+        """Return the event by which EventBridge tells of an execution's end: its detail is what is described now.
+
+        Parameters
+        ----------
+        redrive_count
+            What the event says instead, as one of a former attempt that comes late.
+        """
+        described = self.client("stepfunctions").describe_execution(executionArn=arn)
+        names = ("executionArn", "stateMachineArn", "name", "status", "redriveCount", "redriveStatus")
+        moments = ("startDate", "stopDate", "redriveDate")
+        detail = {name: described[name] for name in names}
+        detail |= {name: int(described[name].timestamp() * 1000) if name in described else None for name in moments}
+        if redrive_count is not None:
+            detail["redriveCount"] = redrive_count
+        return {
+            "source": "aws.states",
+            "detail-type": "Step Functions Execution Status Change",
+            "resources": [arn],
+            "detail": detail,
+        }
+
+    def deliver(self, event: dict[str, Any]) -> None:
+        """Give CleanUp an event, as EventBridge does: late, twice or in another order, if a test wants so.
 
         A failure of CleanUp itself reaches nobody: on AWS, its event ends in the dead-letter queue.
         """
+        # Not through `invoke`: the rule's function is no part of the state machine.
+        with contextlib.suppress(ClientError), self.recorded("clean_up", event):
+            _handler("clean_up")(json.loads(json.dumps(event)))
+
+    def clean_up(self, execution: Execution, redrive_count: int | None = None) -> None:
+        """Tell CleanUp of the end of an execution, as EventBridge does for one that did not succeed."""
         if execution.status == "SUCCEEDED":
             return
-        described = self.client("stepfunctions").describe_execution(executionArn=execution.arn)
-        detail = {
-            "executionArn": execution.arn,
-            "status": execution.status,
-            "startDate": int(described["startDate"].timestamp() * 1000),
-            "stopDate": int(described["stopDate"].timestamp() * 1000),
-        }
-        # Not through `invoke`: the rule's function is no part of the state machine.
-        with contextlib.suppress(ClientError):
-            importlib.import_module("functions.clean_up.handler").handler({"detail": detail}, Context())
+        event = self.end_event(execution.arn, redrive_count)
+        event["detail"]["status"] = execution.status
+        self.deliver(event)
 
     def redrive(self, arn: str) -> Execution:
         """Redrive an execution that failed or was stopped, and wait for its end.
@@ -164,11 +236,12 @@ class Engine:
         from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
         former = self.wait(arn)
-        machine = definition.load()["States"]
+        execution: Any = stepfunctions_parser_backends[ACCOUNT][REGION].describe_execution(arn)
+        machine = json.loads(execution.state_machine.definition)["States"]
         entered = [event["stateEnteredEventDetails"] for event in former.history if "stateEnteredEventDetails" in event]
         last = [details for details in entered if details["name"] in machine][-1]
         self._former_events[arn] = former.history
-        execution: Any = stepfunctions_parser_backends[ACCOUNT][REGION].describe_execution(arn)
+        self.redrives.setdefault(arn, []).append(datetime.now(UTC))
         execution.exec_worker = execution.error = execution.cause = execution.stop_date = None
         resume_at[arn] = (last["name"], json.loads(last["input"]))
         try:
@@ -246,7 +319,11 @@ def engine(
     ):
         create_table(running.client("dynamodb"))
         running.state_machine_arn = _deploy(running, map_concurrency)
-        yield running
+        try:
+            yield running
+        finally:
+            # What was left behind by an execution that is stopped must not outlive the account.
+            running.settle()
 
 
 @contextmanager
@@ -326,21 +403,43 @@ class Context:
         return 300_000
 
 
+def _handler(step: str) -> Callable[[Any], Any]:
+    handler = importlib.import_module(f"functions.{step}.handler").handler
+    return lambda event: handler(event, Context())
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Return what Lambda reports of an exception."""
+    return {
+        "errorMessage": str(error),
+        "errorType": error.error_type if isinstance(error, FunctionError) else type(error).__name__,
+        "stackTrace": traceback.format_exception(error)[-3:],
+    }
+
+
 def _answer(running: Engine, step: str, body: Any, response_headers: dict[str, str]) -> bytes:
     """Invoke the real handler as Lambda does: JSON in, JSON out, exceptions as errorType and errorMessage."""
-    handler = importlib.import_module(f"functions.{step}.handler").handler
     running.invocations.append(step)
     try:
-        result = running.invoke(step, json.loads(body), lambda event: handler(event, Context()))
+        with running.recorded(step, json.loads(body)):
+            result = running.invoke(step, json.loads(body), _handler(step))
         return json.dumps(result).encode()
     except Exception as error:  # noqa: BLE001 - Lambda reports any exception of a handler
         response_headers["x-amz-function-error"] = "Unhandled"
-        failure = {
-            "errorMessage": str(error),
-            "errorType": error.error_type if isinstance(error, FunctionError) else type(error).__name__,
-            "stackTrace": traceback.format_exception(error)[-3:],
-        }
-        return json.dumps(failure).encode()
+        return json.dumps(_failure(error)).encode()
+
+
+def _locked(write: Callable[[Any], Any], lock: Any) -> Callable[[Any], Any]:
+    def locked(handler: Any) -> Any:
+        with lock:
+            return write(handler)
+
+    return locked
+
+
+def _iso(moment: datetime) -> str:
+    """Return a moment as the context object has it."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @contextmanager
@@ -352,7 +451,15 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     - Step Functions: ``$$.Execution.StartTime`` is a datetime, which no task can be given; AWS has ISO 8601 text.
     - Step Functions: the waits of Retry pass in real time; here they take none.
     - Step Functions: an execution that is stopped inside a Map ends as FAILED; AWS has it ABORTED.
+    - Step Functions: an execution that is stopped stays RUNNING until the call under way has ended; AWS has it ABORTED
+      at once, with its stopDate. What a call left behind by it still does concerns no later run.
     - Step Functions: there is no redrive; a worker can be told where to begin, for :meth:`Engine.redrive`.
+      ``$$.Execution.RedriveCount`` is missing; AWS has 0 before the first redrive, and ``RedriveTime`` from then on.
+    - Step Functions: DescribeExecution tells nothing of redrives, and no stopDate of an execution that timed out.
+    - Step Functions: a ResultPath below ``$`` that meets an input that is no object is lost, or States.Runtime; AWS
+      fails the state with States.ResultPathMatchFailure.
+    - DynamoDB: calls in several threads get between the condition and the write of each other, and a transaction that
+      is cancelled takes back what others have written meanwhile.
 
     A DeleteItem goes through ``invoke``, too, under the name ``release_lock``.
     """
@@ -360,15 +467,34 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     from moto.dynamodb.exceptions import DynamodbException
     from moto.dynamodb.responses import DynamoHandler
     from moto.iam.responses import IamResponse
+    from moto.stepfunctions.parser.api import ExecutionStatus, HistoryEventType
+    from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+        FailureEvent,
+        FailureEventException,
+    )
+    from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+    from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
+    from moto.stepfunctions.parser.asl.component.common.path.result_path import ResultPath
     from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
     from moto.stepfunctions.parser.asl.eval.environment import Environment
     from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
+    from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
+    from moto.stepfunctions.parser.backend.execution import Execution as MotoExecution
     from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+    from moto.stepfunctions.responses import StepFunctionResponse
 
     environment_of = ExecutionWorker._get_evaluation_environment
     entrypoint_of = ExecutionWorker._get_evaluation_entrypoint
-    delete_item = DynamoHandler.delete_item
     set_error = Environment.set_error
+    stop_execution: Any = MotoExecution.stop
+    reflect_status: Any = BaseExecutionWorkerCommunication._reflect_execution_status
+    describe_execution: Any = StepFunctionResponse.describe_execution
+    apply_result_path: Any = ResultPath._eval_body
+    writing = threading.RLock()
+    writes: dict[str, Any] = {
+        name: _locked(getattr(DynamoHandler, name), writing)
+        for name in ("put_item", "update_item", "delete_item", "batch_write_item", "transact_write_items")
+    }
 
     def entrypoint(self: Any) -> Any:
         program: Any = entrypoint_of(self)
@@ -377,14 +503,17 @@ def corrected_moto(running: Engine) -> Iterator[None]:
             program.start_at.start_at_name = resume_at[arn][0]
         return program
 
-    def with_iso_start_time(self: Any) -> Any:
+    def with_context(self: Any) -> Any:
         environment = environment_of(self)
         arn = self._evaluation_details.execution_details.arn
         if arn in resume_at:
             environment.states.reset(resume_at[arn][1])
-        execution = environment.states.context_object.context_object_data["Execution"]
-        started: Any = execution["StartTime"]
-        execution["StartTime"] = started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        execution: Any = environment.states.context_object.context_object_data["Execution"]
+        execution["StartTime"] = _iso(execution["StartTime"])
+        redrives = running.redrives.get(arn, [])
+        execution["RedriveCount"] = len(redrives)
+        if redrives:
+            execution["RedriveTime"] = _iso(redrives[-1])
         return environment
 
     def invoke(
@@ -396,9 +525,53 @@ def corrected_moto(running: Engine) -> Iterator[None]:
         if not isinstance(self.program_state(), ProgramStopped):
             set_error(self, error)
 
+    def stop_at_once(self: Any, stop_date: Any, error: str | None, cause: str | None) -> None:
+        def runs() -> bool:
+            return self.exec_worker.env is not None and self.exec_worker.env.is_running()
+
+        while self.status == ExecutionStatus.RUNNING and not runs():
+            # It has not quite begun, or just come to its end.
+            time.sleep(0.001)
+        stop_execution(self, stop_date, error, cause)
+        if isinstance(self.exec_worker.env.program_state(), ProgramStopped):
+            self.exec_status, self.stop_date, self.error, self.cause = ExecutionStatus.ABORTED, stop_date, error, cause
+
+    def reflect_own_status(self: Any) -> None:
+        worker = self.execution.exec_worker
+        is_former = worker is None or worker._execution_communication is not self
+        if not is_former and self.execution.exec_status == ExecutionStatus.RUNNING:
+            reflect_status(self)
+
+    def describe(self: Any) -> Any:
+        answer = describe_execution(self)
+        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
+        redrives = running.redrives.get(answer.result["executionArn"], [])
+        redrivable = execution.status not in {ExecutionStatus.RUNNING, ExecutionStatus.SUCCEEDED}
+        answer.result["redriveCount"] = len(redrives)
+        answer.result["redriveStatus"] = "REDRIVABLE" if redrivable else "NOT_REDRIVABLE"
+        if redrives:
+            answer.result["redriveDate"] = redrives[-1]
+        if execution.stop_date is not None:
+            answer.result["stopDate"] = execution.stop_date
+        return answer
+
+    def apply_to_objects(self: Any, env: Any) -> None:
+        given = env.states.get_input()
+        if self.result_path_src not in {None, "$"} and not isinstance(given, dict):
+            cause = f"Unable to apply ResultPath '{self.result_path_src}' to the input '{json.dumps(given)}'"
+            details: Any = {"taskFailedEventDetails": {"error": "States.ResultPathMatchFailure", "cause": cause}}
+            failure = FailureEvent(
+                env=env,
+                error_name=StatesErrorName(typ=StatesErrorNameType.StatesResultPathMatchFailure),
+                event_type=HistoryEventType.TaskFailed,
+                event_details=details,
+            )
+            raise FailureEventException(failure_event=failure)
+        apply_result_path(self, env)
+
     def release(self: Any) -> Any:
         try:
-            return running.invoke("release_lock", self.body, lambda _event: delete_item(self))
+            return running.invoke("release_lock", self.body, lambda _event: writes["delete_item"](self))
         except FunctionError as error:
             raise DynamodbException(error.error_type, str(error)) from error
 
@@ -413,10 +586,14 @@ def corrected_moto(running: Engine) -> Iterator[None]:
         return ActionResult({"Users": page, **more})
 
     with (
-        mock.patch.object(ExecutionWorker, "_get_evaluation_environment", with_iso_start_time),
+        mock.patch.multiple(DynamoHandler, **writes | {"delete_item": release}),
+        mock.patch.object(MotoExecution, "stop", stop_at_once),
+        mock.patch.object(BaseExecutionWorkerCommunication, "_reflect_execution_status", reflect_own_status),
+        mock.patch.object(StepFunctionResponse, "describe_execution", describe),
+        mock.patch.object(ResultPath, "_eval_body", apply_to_objects),
+        mock.patch.object(ExecutionWorker, "_get_evaluation_environment", with_context),
         mock.patch.object(ExecutionWorker, "_get_evaluation_entrypoint", entrypoint),
         mock.patch.object(Environment, "set_error", keep_stopped),
-        mock.patch.object(DynamoHandler, "delete_item", release),
         mock.patch.object(LambdaSimpleBackend, "invoke", invoke),
         mock.patch.object(IamResponse, "list_users", list_users),
         mock.patch.object(retrier_decl, "time", mock.Mock(sleep=lambda seconds: None)),
