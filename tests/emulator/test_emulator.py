@@ -354,3 +354,25 @@ def test_calls_are_counted_and_take_as_long_as_asked(local_aws: Emulator) -> Non
         assert seconds[300] - seconds[0] > 0.2
     finally:
         meter.begin(local_aws)
+
+
+def test_a_transaction_costs_twice_as_much(local_aws: Emulator, aws: Account) -> None:
+    table = aws.name("transactions")
+    aws.tables.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    check = {"Key": {"id": {"S": "b"}}, "ConditionExpression": "attribute_not_exists(id)"}
+    meter.begin(local_aws)
+    aws.tables.transact_write_items(
+        TransactItems=[
+            {"Put": {"TableName": table, "Item": {"id": {"S": "a"}}}},
+            {"ConditionCheck": {"TableName": table, **check}},
+        ]
+    )
+    counted = meter.read(local_aws)
+    assert counted["calls"] == {"dynamodb:TransactWriteItems": 1}
+    # The item twice in the table and once in its index, and the check twice.
+    assert counted["write_units"] == 5

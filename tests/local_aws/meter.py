@@ -72,6 +72,9 @@ def _write_units(operation: str, request: dict[str, Any]) -> int:
     if operation == "BatchWriteItem":
         requests = [one for requests in request["RequestItems"].values() for one in requests]
         return sum(2 * math.ceil(_size(one["PutRequest"]["Item"]) / _WRITE_UNIT_BYTES) for one in requests)
+    if operation == "TransactWriteItems":
+        # Two in the table, for preparing and committing, and one in the index; a check writes nothing there.
+        return sum(2 if "ConditionCheck" in action else 3 for action in request["TransactItems"])
     return 2 if operation in {"PutItem", "UpdateItem", "DeleteItem"} else 0
 
 
