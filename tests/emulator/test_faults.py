@@ -205,8 +205,8 @@ def test_an_invocation_is_hit(
     assert aws.wait(aws.start(states, {"calls": [put(table, "second")]}))["status"] == "SUCCEEDED"
 
 
-class TestLateInvocations:
-    """Invocations whose handlers run later than the state machine believes."""
+class TestLateCalls:
+    """Invocations, and calls of the state machine's own, that happen later than it believes."""
 
     @staticmethod
     def start(aws: Account, table: str, kind: str, key: str, **fields: Any) -> str:
@@ -285,6 +285,33 @@ class TestLateInvocations:
         faults.mend(local_aws)
         assert "timed-out" in keys(aws, table)
 
+    @pytest.mark.parametrize("kind", ["late", "held"])
+    def test_the_state_machines_own_call_comes_after_its_time(
+        self, local_aws: Emulator, aws: Account, table: str, kind: str
+    ) -> None:
+        item = {"id": {"S": f"own-{kind}"}}
+        aws.tables.put_item(TableName=table, Item=item)
+        release = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::dynamodb:deleteItem",
+            "Parameters": {"TableName": table, "Key": item},
+            "End": True,
+        }
+        faults.inject(local_aws, faults.fault("dynamodb:DeleteItem", kind, "1", by="state_machine"))
+        execution = aws.start({"Release": release})
+        self.wait_until_hit(local_aws)
+        if kind == "held":
+            aws.states.stop_execution(executionArn=execution)
+        description = aws.wait(execution)
+        expected = {"late": ("FAILED", "DynamoDB.InternalServerError"), "held": ("ABORTED", None)}[kind]
+        assert (description["status"], description.get("error")) == expected
+        assert f"own-{kind}" in keys(aws, table)
+
+        faults.mend(local_aws)
+
+        assert f"own-{kind}" not in keys(aws, table)
+        assert aws.wait(execution)["status"] == expected[0]
+
     def test_an_event_reaches_its_function_late(self, local_aws: Emulator, aws: Account, table: str) -> None:
         step = aws.function(FUNCTION, name=f"{aws.name('late')}-clean-up")
         target = aws.functions.get_function(FunctionName=step)["Configuration"]["FunctionArn"]
@@ -315,7 +342,7 @@ class TestLateInvocations:
         (("iam:ListUsers", "unprocessed"), r"FAULT must be one of .*, got 'unprocessed'"),
         (("lambda:list_users", "crash"), r"FAULT must be one of .*, got 'crash'"),
         (("iam:ListUsers", "late"), r"FAULT must be one of .*, got 'late'"),
-        (("dynamodb:BatchWriteItem", "held"), r"FAULT must be one of .*, got 'held'"),
+        (("dynamodb:BatchWriteItem", "held", "", "write_batch"), r"FAULT must be one of .*, got 'held'"),
         (("dynamodb:DeleteItem", "crash", "", "state_machine"), r"FAULT must be one of .*, got 'crash'"),
         (("iam:ListUsers", "error", "0"), r"NUMBERS must be like 2, 1-3 or 2-, got '0'"),
         (("iam:ListUsers", "error", "3-1"), r"NUMBERS must be .*, got '3-1'"),

@@ -68,7 +68,7 @@ class _Injector:
             self._lock.notify_all()
 
     def drained(self) -> bool:
-        """Wait until every invocation that was late or held has run; tell whether that is so."""
+        """Wait until every call that was late or held has run; tell whether that is so."""
         with self._lock:
             return self._lock.wait_for(lambda: self._waiting == 0, faults.MEND_SECONDS)
 
@@ -86,7 +86,7 @@ class _Injector:
                     if hit is None and fault.hits(counts["seen"]):
                         counts["hit"] += 1
                         hit = fault
-            if hit is not None and hit.kind in faults.INVOCATIONS_ONLY:
+            if hit is not None and hit.kind in faults.WAITING_KINDS:
                 self._waiting += 1
         return hit
 
@@ -125,7 +125,7 @@ async def answer(method: str, body: bytes) -> tuple[int, bytes]:
     if method == "DELETE":
         _injector.clear()
         if not await asyncio.to_thread(_injector.drained):
-            return 504, b"an invocation that was late or held does not end"
+            return 504, b"a call that was late or held does not end"
         return 200, b"[]"
     if method != "POST":
         return 405, b"GET, POST or DELETE"
@@ -242,6 +242,10 @@ def _faulty_integration(invoke: Any) -> Any:
             fault = _injector.meet(call, STATE_MACHINE)
         if fault is None:
             return invoke(resource, data)
+        if fault.kind == "held":
+            return _injector.run_when_removed(fault, lambda: invoke(resource, data))
+        if fault.kind == "late":
+            _run_later(fault, lambda: invoke(resource, data))
         if fault.kind == "lost_response":
             invoke(resource, data)
         if fault.kind == "timeout":
@@ -262,9 +266,7 @@ def _faulty_invocation(execute: Any) -> Any:
         if fault.kind == "held":
             return _injector.run_when_removed(fault, lambda: execute(func, event))
         if fault.kind == "late":
-            # In this thread's context, which says whose account it is.
-            later = (_injector.run_when_removed, fault, lambda: execute(func, event))
-            threading.Thread(target=contextvars.copy_context().run, args=later, daemon=True).start()
+            _run_later(fault, lambda: execute(func, event))
         if fault.kind == "lost_response":
             execute(func, event)
         error = _INVOCATION_ERRORS[fault.kind]
@@ -276,6 +278,12 @@ def _faulty_invocation(execute: Any) -> Any:
         return {"body": {"errorType": error, "errorMessage": message}, "error": True, "function_error": "Unhandled"}
 
     return execute_function
+
+
+def _run_later(fault: Fault, execute: Callable[[], Any]) -> None:
+    # In this thread's context, which says whose account it is.
+    later = (_injector.run_when_removed, fault, execute)
+    threading.Thread(target=contextvars.copy_context().run, args=later, daemon=True).start()
 
 
 def _hang(fault: Fault) -> None:

@@ -35,21 +35,22 @@ KINDS = {
     "lost_response": "executed, but answered with an internal error",
     "crash": "the calling function's process is killed; not executed",
     "unprocessed": "BatchWriteItem only: the first item is written, the others come back as UnprocessedItems",
-    "late": "an invocation only: answered with a lost connection at once, executed when the fault is removed",
-    "held": "an invocation only: executed, and answered, when the fault is removed",
+    "late": "what the state machine calls only: answered with an error at once, executed when the fault is removed",
+    "held": "what the state machine calls only: executed, and answered, when the fault is removed",
 }
 """The kinds of faults, and what becomes of the call."""
 
 HOLD_SECONDS = 30
 """How long a call without an answer hangs, at most: until the fault is removed. The functions' clients wait 15 s.
 
-An invocation that is late or held waits as long as it takes: whoever called it may be gone by then.
+A call that is late or held waits as long as it takes: whoever made it may be gone by then.
 """
 
 MEND_SECONDS = 60
-"""How long :func:`mend` waits, at most, for the invocations that it lets run."""
+"""How long :func:`mend` waits, at most, for the calls that it lets run."""
 
-INVOCATIONS_ONLY = {"late", "held"}
+WAITING_KINDS = {"late", "held"}
+"""The kinds of faults whose removal lets a call run."""
 
 _SERVICES = {"dynamodb": "dynamodb", "iam": "iam", "states": "stepfunctions"}
 _EXAMPLES = {"dynamodb": "dynamodb:BatchWriteItem", "iam": "iam:ListUsers", "states": "states:DescribeExecution"}
@@ -106,7 +107,7 @@ def fault(call: str, kind: str, numbers: str = "", by: str = "") -> Fault:
             raise LocalAwsError(f"CALL must be an operation of {service}, such as {_EXAMPLES[service]}, got {call!r}")
         if by and by not in {*steps(), STATE_MACHINE}:
             raise LocalAwsError(f"BY must be empty, {STATE_MACHINE} or one of {', '.join(steps())}, got {by!r}")
-        allowed = [name for name in KINDS if name not in INVOCATIONS_ONLY]
+        allowed = [name for name in KINDS if name not in WAITING_KINDS or by == STATE_MACHINE]
         if operation != "BatchWriteItem":
             allowed.remove("unprocessed")
         if by == STATE_MACHINE:
@@ -128,12 +129,12 @@ def inject(aws: Emulator, ordered: Fault) -> None:
 
 
 def mend(aws: Emulator) -> None:
-    """Remove every fault: calls that hang are answered, and invocations that were late or held run to their end.
+    """Remove every fault: calls that hang are answered, and those that were late or held run to their end.
 
     Raises
     ------
     LocalAwsError
-        If such an invocation still runs after :data:`MEND_SECONDS`.
+        If such a call still runs after :data:`MEND_SECONDS`.
     """
     _request(aws, "DELETE", seconds=MEND_SECONDS + 10)
 
@@ -141,7 +142,7 @@ def mend(aws: Emulator) -> None:
 def injected(aws: Emulator) -> list[dict[str, Any]]:
     """Return the faults that are there, each with ``seen`` and ``hit``: how many calls matched, and were hit.
 
-    An invocation that is late or held counts as hit from the moment at which it waits.
+    A call that is late or held counts as hit from the moment at which it waits.
     """
     faults: list[dict[str, Any]] = json.loads(_request(aws, "GET"))
     return faults

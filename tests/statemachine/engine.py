@@ -153,22 +153,23 @@ class Engine:
         self.client("stepfunctions").stop_execution(executionArn=arn)
 
     def settle(self, seconds: float = 20) -> None:
-        """Wait until no function runs: one may still be running when its execution has been stopped.
+        """Wait until no call is under way: one may still be when its execution has been stopped.
 
         Raises
         ------
         TimeoutError
-            One still ran after so many seconds.
+            One still was after so many seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._running == 0, seconds):
-                raise TimeoutError(f"{self._running} invocations still run after {seconds} s")
+                raise TimeoutError(f"{self._running} calls are still under way after {seconds} s")
 
     @contextmanager
-    def recorded(self, step: str, event: Any) -> Iterator[None]:
-        """Record an invocation, which runs for as long as the context is open."""
+    def under_way(self, invocation: Invocation | None = None) -> Iterator[None]:
+        """Know of a call for as long as the context is open; record it if it invokes a function."""
         with self._changed:
-            self.invoked.append(Invocation(step, event))
+            if invocation is not None:
+                self.invoked.append(invocation)
             self._running += 1
         try:
             yield
@@ -216,7 +217,7 @@ class Engine:
         A failure of CleanUp itself reaches nobody: on AWS, its event ends in the dead-letter queue.
         """
         # Not through `invoke`: the rule's function is no part of the state machine.
-        with contextlib.suppress(ClientError), self.recorded("clean_up", event):
+        with contextlib.suppress(ClientError), self.under_way(Invocation("clean_up", event)):
             _handler("clean_up")(json.loads(json.dumps(event)))
 
     def clean_up(self, execution: Execution, redrive_count: int | None = None) -> None:
@@ -421,7 +422,7 @@ def _answer(running: Engine, step: str, body: Any, response_headers: dict[str, s
     """Invoke the real handler as Lambda does: JSON in, JSON out, exceptions as errorType and errorMessage."""
     running.invocations.append(step)
     try:
-        with running.recorded(step, json.loads(body)):
+        with running.under_way(Invocation(step, json.loads(body))):
             result = running.invoke(step, json.loads(body), _handler(step))
         return json.dumps(result).encode()
     except Exception as error:  # noqa: BLE001 - Lambda reports any exception of a handler
@@ -571,7 +572,8 @@ def corrected_moto(running: Engine) -> Iterator[None]:
 
     def release(self: Any) -> Any:
         try:
-            return running.invoke("release_lock", self.body, lambda _event: writes["delete_item"](self))
+            with running.under_way():
+                return running.invoke("release_lock", self.body, lambda _event: writes["delete_item"](self))
         except FunctionError as error:
             raise DynamodbException(error.error_type, str(error)) from error
 

@@ -56,6 +56,20 @@ def test_an_execution_is_stopped_before_a_handler_begins(step: str) -> None:
         assert running.invocations[-1] == step
 
 
+def test_an_execution_is_stopped_before_its_own_call() -> None:
+    held = Held("release_lock")
+    with engine(invoke=held) as running:
+        arn = running.start()
+        assert held.waits.wait(20)
+        running.stop(arn)
+        assert running.wait(arn).status == "ABORTED"
+        assert running.lock() is not None
+        held.go.set()
+        running.settle()
+        assert running.lock() is None
+        assert describe(running, arn)["status"] == "ABORTED"
+
+
 def test_a_call_left_behind_by_a_stop_does_not_reach_the_redriven_run() -> None:
     held = Held("list_users")
     with engine(page_size=2, invoke=held) as running:
@@ -85,7 +99,7 @@ def test_the_end_of_the_account_waits_for_what_is_left_behind() -> None:
         arn = running.start()
         assert held.waits.wait(20)
         running.stop(arn)
-        with pytest.raises(TimeoutError, match="1 invocations still run"):
+        with pytest.raises(TimeoutError, match="1 calls are still under way"):
             running.settle(0.05)
         threading.Timer(0.1, held.go.set).start()
     assert [step for step, _ in running.invoked] == ["acquire_lock", "list_users"]
