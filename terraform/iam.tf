@@ -134,7 +134,7 @@ data "aws_iam_policy_document" "step" {
   }
 
   dynamic "statement" {
-    for_each = local.customer_key && contains(keys(each.value.environment), "TABLE_NAME") ? [local.dynamodb_service] : []
+    for_each = local.customer_key && contains(keys(each.value.environment), "TABLE_NAME") ? [local.dynamodb_services] : []
 
     content {
       sid       = "TableKey"
@@ -144,7 +144,7 @@ data "aws_iam_policy_document" "step" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = [statement.value]
+        values   = statement.value
       }
     }
   }
@@ -299,7 +299,7 @@ data "aws_iam_policy_document" "state_machine" {
   }
 
   dynamic "statement" {
-    for_each = local.customer_key ? [local.dynamodb_service] : []
+    for_each = local.customer_key ? [local.dynamodb_services] : []
 
     content {
       sid       = "TableKey"
@@ -309,7 +309,7 @@ data "aws_iam_policy_document" "state_machine" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = [statement.value]
+        values   = statement.value
       }
     }
   }

@@ -59,7 +59,7 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = [local.dynamodb_service]
+      values   = local.dynamodb_services
     }
 
     condition {
@@ -76,7 +76,7 @@ data "aws_iam_policy_document" "key" {
 
     principals {
       type        = "Service"
-      identifiers = ["logs.${local.region}.amazonaws.com"]
+      identifiers = ["logs.${local.region}.${local.dns_suffix}"]
     }
 
     condition {
@@ -152,7 +152,10 @@ data "aws_iam_policy_document" "key" {
 }
 
 locals {
-  dynamodb_service = "dynamodb.${local.region}.amazonaws.com"
+  # In China, the endpoints and CloudWatch Logs as a principal end in amazonaws.com.cn, most principals do not, and no
+  # document says which it is for kms:ViaService. Both are DynamoDB.
+  dns_suffix        = data.aws_partition.current.dns_suffix
+  dynamodb_services = distinct(["dynamodb.${local.region}.amazonaws.com", "dynamodb.${local.region}.${local.dns_suffix}"])
   # What the DynamoDB developer guide names as the least for using a table, but for kms:CreateGrant: only who creates the
   # table needs that.
   table_key_actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]

@@ -5,6 +5,7 @@ locals {
     templatefile("${path.module}/../statemachine/iam_user_monitor.asl.json", merge(
       { for step, arn in local.workflow_function_arns : "${step}_function_arn" => arn },
       {
+        partition            = local.partition
         table_name           = var.dynamodb_table_name
         map_concurrency      = var.map_concurrency
         scan_timeout_seconds = var.scan_timeout_seconds

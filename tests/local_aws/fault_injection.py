@@ -235,7 +235,7 @@ def _faulty_integration(invoke: Any) -> Any:
     states = service("stepfunctions")
 
     def invoke_resource(resource: str, data: Any) -> Any:
-        integration = re.fullmatch(r"arn:aws:states:::(dynamodb):([a-z])([A-Za-z]+)", resource)
+        integration = re.fullmatch(r"arn:[a-z-]+:states:::(dynamodb):([a-z])([A-Za-z]+)", resource)
         fault = None
         if integration is not None:
             call = f"{integration[1]}:{integration[2].upper()}{integration[3]}"

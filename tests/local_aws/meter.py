@@ -105,7 +105,7 @@ def _metered_service(name: str, handle: Any) -> Any:
 
 def _metered_integration(invoke: Any) -> Any:
     def invoke_resource(resource: str, data: Any) -> Any:
-        integration = re.fullmatch(r"arn:aws:states:::(dynamodb):([a-z])([A-Za-z]+)", resource)
+        integration = re.fullmatch(r"arn:[a-z-]+:states:::(dynamodb):([a-z])([A-Za-z]+)", resource)
         if integration is not None:
             _meter.count(integration[1], integration[2].upper() + integration[3], data)
             time.sleep(_meter.latency_seconds)

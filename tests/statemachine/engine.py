@@ -374,6 +374,7 @@ def _deploy(running: Engine, map_concurrency: int) -> str:
     rendered = definition.render(
         {
             **arns,
+            "partition": "aws",
             "table_name": TABLE,
             "map_concurrency": map_concurrency,
             "task_timeout_seconds": 60,

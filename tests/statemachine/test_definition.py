@@ -126,7 +126,7 @@ def test_every_error_goes_through_the_metrics_first() -> None:
 
 def test_the_lock_is_released_only_by_its_owner_and_without_a_function() -> None:
     release = STATES["ReleaseLock"]
-    assert release["Resource"] == "arn:aws:states:::dynamodb:deleteItem"
+    assert release["Resource"] == "arn:${partition}:states:::dynamodb:deleteItem"
     assert release["Parameters"]["ConditionExpression"] == "#owner = :me"
     assert release["Parameters"]["ExpressionAttributeValues"] == {":me": {"S.$": "$$.Execution.Id"}}
 
@@ -144,10 +144,19 @@ def test_every_own_error_name_is_a_class() -> None:
         assert issubclass(getattr(errors, name), errors.MonitorError)
 
 
-def test_placeholders_are_one_arn_a_function_the_table_and_the_numbers() -> None:
+def test_placeholders_are_one_arn_a_function_the_partition_the_table_and_the_numbers() -> None:
     arns = {f"{step}_function_arn" for step in definition.STEPS}
     numbers = {"map_concurrency", "task_timeout_seconds", "scan_timeout_seconds"}
-    assert definition.placeholders() == arns | numbers | {"table_name"}
+    assert definition.placeholders() == arns | numbers | {"partition", "table_name"}
+
+
+def test_every_task_names_the_partition_that_it_runs_in() -> None:
+    """Step Functions fails a task that names another one with States.Runtime, which nothing catches."""
+    values = dict.fromkeys(definition.placeholders(), "1")
+    for partition in ("aws", "aws-us-gov", "aws-cn"):
+        rendered = dict(definition.states(definition.render(values | {"partition": partition})))
+        resources = {rendered[name]["Resource"] for name in TASKS}
+        assert {resource.split(":states:")[0] for resource in resources} == {f"arn:{partition}"}
 
 
 def test_placeholders_of_numbers_become_numbers_and_no_other_text_does() -> None:

@@ -94,6 +94,7 @@ class Mocked(EngineUnderTest):
         rendered = definition.render(
             {
                 **{f"{step}_function_arn": f"{function}:{step}" for step in definition.STEPS},
+                "partition": "aws",
                 "table_name": TABLE,
                 # The mocked answers of a state are numbered in the order of its calls.
                 "map_concurrency": 1,

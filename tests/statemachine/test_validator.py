@@ -14,6 +14,7 @@ from tests.statemachine import definition
 PACKAGE = Path(__file__).with_name("asl_validator")
 VALUES: dict[str, str | int] = {
     **{f"{step}_function_arn": f"arn:aws:lambda:us-east-1:123456789012:function:{step}" for step in definition.STEPS},
+    "partition": "aws",
     "table_name": "iam-user-records",
     "map_concurrency": 5,
     "task_timeout_seconds": 300,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -71,7 +72,7 @@ def _call(resource: str, data: Any) -> tuple[str, str, str] | None:
     """Return the error of a denied call, its action and its resource; None for an integration that is not checked."""
     states = service("stepfunctions")
     scope = f"{states.get_region()}:{states.get_account_id()}"
-    integration = resource.removeprefix("arn:aws:states:::").removesuffix(".waitForTaskToken")
+    integration = re.sub(r"^arn:[a-z-]+:states:::", "", resource).removesuffix(".waitForTaskToken")
     if integration == "lambda:invoke" or ":function:" in resource:
         function = data["FunctionName"] if integration == "lambda:invoke" else resource
         arn = function if function.startswith("arn:") else f"arn:aws:lambda:{scope}:function:{function}"
