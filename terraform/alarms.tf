@@ -6,7 +6,14 @@
 # help, the execution fails. So only CleanUp's errors, which no execution shows, are watched; its throttled events wait in
 # Lambda, and what waits in vain ends among the dead letters. Of the table's throttles those of the index are watched: all
 # records of a scan share one key there and none in the table, so the index throttles first. The dashboard shows
-# everything.
+# everything. Of the executions that Step Functions throttles, it shows them, too: they go on by themselves, and one that
+# fails for it is counted as failed.
+#
+# Every alarm watches the sum of its metrics, with FILL(…, 0) in place of what is missing. Nothing here sends data all the
+# time, and an alarm on the metric itself looks for real points beyond its window before it believes in missing ones, so
+# that the alarm on missing success would ring hours late; that on throttles would stay as it was, since for metrics of
+# DynamoDB the API reference says that missing data are ignored. Metric math costs nothing more. treat_missing_data
+# decides only where a metric has never existed, should FILL have nothing to begin with.
 
 locals {
   alarm_arn_prefix = "arn:${local.partition}:cloudwatch:${local.region}:${local.account_id}:alarm:${var.name_prefix}-"
@@ -31,13 +38,11 @@ locals {
   all_alarms = {
     scan-failed = {
       enabled     = true
-      description = "A scan failed, timed out, was stopped, or was throttled by Step Functions: this scan is no full picture of the account. ${local.redrive_it} If only ExecutionThrottled rose, the account's quota of state transitions is used up: the scan goes on by itself. ${local.look_at_the_log}"
-      expression  = "FILL(failed, 0) + FILL(timed_out, 0) + FILL(aborted, 0) + FILL(throttled, 0)"
+      description = "A scan failed, timed out or was stopped: this scan is no full picture of the account. ${local.redrive_it} ${local.look_at_the_log}"
       metrics = {
         failed    = { namespace = "AWS/States", name = "ExecutionsFailed", dimensions = local.scan_dimensions }
         timed_out = { namespace = "AWS/States", name = "ExecutionsTimedOut", dimensions = local.scan_dimensions }
         aborted   = { namespace = "AWS/States", name = "ExecutionsAborted", dimensions = local.scan_dimensions }
-        throttled = { namespace = "AWS/States", name = "ExecutionThrottled", dimensions = local.scan_dimensions }
       }
       statistic          = "Sum"
       comparison         = "GreaterThanThreshold"
@@ -49,7 +54,6 @@ locals {
     records-missing = {
       enabled            = true
       description        = "Users were listed but could not be recorded, or a scan ended in an error: the manifest of this scan is not COMPLETE. ${local.redrive_it} ${local.look_at_the_log}"
-      expression         = null
       metrics            = { errors = { namespace = local.metric_namespace, name = "Errors", dimensions = {} } }
       statistic          = "Sum"
       comparison         = "GreaterThanThreshold"
@@ -59,22 +63,21 @@ locals {
       missing_data       = "notBreaching"
     }
     no-success = {
-      enabled            = var.schedule_enabled && local.success_window_hours > 0
-      description        = "No scan has succeeded within ${local.success_window_hours} hours: users come and go unrecorded. Look whether the rule ${local.schedule_name} is enabled and whether executions of the state machine ${var.name_prefix} start, fail, or end in ScanSkipped because another one holds the lock. Then start one by hand; its success ends this alarm. Right after the deployment it is normal until the first scan has ended. Where the schedule is rarer than the window, set success_window_hours. ${local.look_at_the_log}"
-      expression         = null
-      metrics            = { success = { namespace = local.metric_namespace, name = "Success", dimensions = {} } }
-      statistic          = "Sum"
-      comparison         = "LessThanThreshold"
-      threshold          = 1
-      period             = 3600
-      evaluation_periods = max(1, local.success_window_hours)
+      enabled     = var.schedule_enabled && local.success_window_hours > 0
+      description = "No scan has succeeded within ${local.success_window_hours} hours (it takes up to an hour more to say so): users come and go unrecorded. Look whether the rule ${local.schedule_name} is enabled and whether executions of the state machine ${var.name_prefix} start, fail, or end in ScanSkipped because another one holds the lock. Then start one by hand; its success ends this alarm. Right after the deployment it is normal until the first scan has ended. Where the schedule is rarer than the window, set success_window_hours. ${local.look_at_the_log}"
+      metrics     = { success = { namespace = local.metric_namespace, name = "Success", dimensions = {} } }
+      statistic   = "Sum"
+      comparison  = "LessThanThreshold"
+      threshold   = 1
+      period      = 3600
+      # One hour more than the window: where CloudWatch counts from the full hour, the newest one has barely begun.
+      evaluation_periods = min(168, local.success_window_hours + 1)
       # A schedule that has stopped sends nothing at all.
       missing_data = "breaching"
     }
     scan-slow = {
       enabled            = true
       description        = "A scan took more than 80 % of scan_timeout_seconds (${var.scan_timeout_seconds} s); a longer one will be ended as TIMED_OUT. Compare the dashboard's users and throttles: if there are many more users, raise scan_timeout_seconds; if the table or IAM throttles, find who else uses them. Look further: the saved query ${var.name_prefix}/slow-executions in Logs Insights."
-      expression         = null
       metrics            = { duration = { namespace = local.metric_namespace, name = "Duration", dimensions = {} } }
       statistic          = "Maximum"
       comparison         = "GreaterThanThreshold"
@@ -86,7 +89,6 @@ locals {
     schedule-failing = {
       enabled            = true
       description        = "EventBridge could not start a scan, nor put the event among the dead letters: this tick is lost. Most often the role ${local.schedule_name} may no longer start the state machine, or one of them was changed by hand: apply the Terraform configuration again, then start a scan by hand."
-      expression         = null
       metrics            = { failed = { namespace = "AWS/Events", name = "FailedInvocations", dimensions = { RuleName = local.schedule_name } } }
       statistic          = "Sum"
       comparison         = "GreaterThanThreshold"
@@ -96,10 +98,12 @@ locals {
       missing_data       = "notBreaching"
     }
     clean-up-failing = {
-      enabled            = true
-      description        = "The function ${local.clean_up_name} failed. After a scan that was stopped or timed out it records the end and frees the lock; without it the lock frees itself when its lease ends, within ${var.lock_lease_seconds} seconds. Read the error in the log group /aws/lambda/${local.clean_up_name}. Lambda tries again twice; what fails then ends in the queue ${local.clean_up_dead_letters_name}. ${local.look_at_the_log}"
-      expression         = null
-      metrics            = { errors = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.clean_up_name } } }
+      enabled     = true
+      description = "The function ${local.clean_up_name} failed, or the rule of the same name could not invoke it. After a scan that was stopped or timed out it records the end and frees the lock; without it the lock frees itself when its lease ends, within ${var.lock_lease_seconds} seconds. Errors: read them in the log group /aws/lambda/${local.clean_up_name}; Lambda tries again twice, and what fails then ends in the queue ${local.clean_up_dead_letters_name}. FailedInvocations of the rule: the function's policy was changed by hand; apply the Terraform configuration again. ${local.look_at_the_log}"
+      metrics = {
+        errors      = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.clean_up_name } }
+        undelivered = { namespace = "AWS/Events", name = "FailedInvocations", dimensions = { RuleName = local.clean_up_name } }
+      }
       statistic          = "Sum"
       comparison         = "GreaterThanThreshold"
       threshold          = 0
@@ -109,8 +113,7 @@ locals {
     }
     dead-letters = {
       enabled     = true
-      description = "An event was given up. Receive the message in the SQS console; its attributes say why. In ${local.schedule_dead_letters_name}: a tick of the schedule started no scan; start one by hand. In ${local.clean_up_dead_letters_name}: a scan that ended early is not recorded as ended; look at the execution that the message names, and redrive it. Then delete the message, which ends this alarm."
-      expression  = "FILL(clean_up, 0) + FILL(schedule, 0)"
+      description = "An event was given up. A queue that was idle for six hours sends no metrics, and takes up to 15 minutes to begin again: the first message is seen that late. Receive the message in the SQS console; its attributes say why. In ${local.schedule_dead_letters_name}: a tick of the schedule started no scan; start one by hand. In ${local.clean_up_dead_letters_name}: a scan that ended early is not recorded as ended; look at the execution that the message names, and redrive it. Then delete the message, which ends this alarm."
       metrics = {
         clean_up = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = local.clean_up_dead_letters_name } }
         schedule = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = local.schedule_dead_letters_name } }
@@ -125,7 +128,6 @@ locals {
     table-throttled = {
       enabled            = true
       description        = "For 15 minutes, DynamoDB has throttled writes to the index of the table ${var.dynamodb_table_name}. Short throttling is normal and made good by retries; for so long, scans become slow and records may go missing. Look in the dashboard at throttles, duration and errors; lower map_concurrency, and find out whether anyone else writes to the table."
-      expression         = null
       metrics            = { throttled = { namespace = "AWS/DynamoDB", name = "WriteThrottleEvents", dimensions = { TableName = var.dynamodb_table_name, GlobalSecondaryIndexName = local.scan_index_name } } }
       statistic          = "Sum"
       comparison         = "GreaterThanThreshold"
@@ -151,26 +153,15 @@ resource "aws_cloudwatch_metric_alarm" "all" {
   alarm_actions       = [local.alarm_topic_arn]
   ok_actions          = [local.alarm_topic_arn]
 
-  # One metric is named directly, several in queries.
-  namespace   = each.value.expression == null ? one(values(each.value.metrics)).namespace : null
-  metric_name = each.value.expression == null ? one(values(each.value.metrics)).name : null
-  dimensions  = each.value.expression == null ? one(values(each.value.metrics)).dimensions : null
-  statistic   = each.value.expression == null ? each.value.statistic : null
-  period      = each.value.expression == null ? each.value.period : null
-
-  dynamic "metric_query" {
-    for_each = each.value.expression == null ? [] : [each.value.expression]
-
-    content {
-      id          = "sum"
-      expression  = metric_query.value
-      label       = each.key
-      return_data = true
-    }
+  metric_query {
+    id          = "sum"
+    expression  = join(" + ", [for id in keys(each.value.metrics) : "FILL(${id}, 0)"])
+    label       = each.key
+    return_data = true
   }
 
   dynamic "metric_query" {
-    for_each = each.value.expression == null ? {} : each.value.metrics
+    for_each = each.value.metrics
 
     content {
       id = metric_query.key

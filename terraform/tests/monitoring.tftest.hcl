@@ -43,7 +43,6 @@ run "alarms_watch_metrics_that_exist" {
       for name, alarm in local.alarms : name => sort([for metric in alarm.metrics : join(" ", concat([metric.namespace, metric.name], [for key in sort(keys(metric.dimensions)) : metric.dimensions[key]]))])
       }) == jsonencode({
       scan-failed = [
-        "AWS/States ExecutionThrottled arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor",
         "AWS/States ExecutionsAborted arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor",
         "AWS/States ExecutionsFailed arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor",
         "AWS/States ExecutionsTimedOut arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor",
@@ -52,7 +51,10 @@ run "alarms_watch_metrics_that_exist" {
       no-success       = ["IAMUserMonitor Success"]
       scan-slow        = ["IAMUserMonitor Duration"]
       schedule-failing = ["AWS/Events FailedInvocations iam-user-monitor-schedule"]
-      clean-up-failing = ["AWS/Lambda Errors iam-user-monitor-clean-up"]
+      clean-up-failing = [
+        "AWS/Events FailedInvocations iam-user-monitor-clean-up",
+        "AWS/Lambda Errors iam-user-monitor-clean-up",
+      ]
       dead-letters = [
         "AWS/SQS ApproximateNumberOfMessagesVisible iam-user-monitor-clean-up-dead-letters",
         "AWS/SQS ApproximateNumberOfMessagesVisible iam-user-monitor-schedule-dead-letters",
@@ -64,14 +66,21 @@ run "alarms_watch_metrics_that_exist" {
 
   assert {
     condition = alltrue([
-      for alarm in local.alarms : alarm.expression == null ? length(alarm.metrics) == 1 : toset(regexall("\\((\\w+),", alarm.expression)[*][0]) == toset(keys(alarm.metrics))
+      for name, alarm in aws_cloudwatch_metric_alarm.all : toset(flatten([
+        for query in alarm.metric_query : regexall("FILL\\((\\w+), 0\\)", query.expression) if query.expression != null
+      ])) == toset(keys(local.alarms[name].metrics)) && alarm.metric_name == null
     ])
-    error_message = "The expression of an alarm does not use exactly its metrics."
+    error_message = "An alarm must watch the sum of exactly its metrics, each filled where it is missing."
   }
 }
 
 run "alarms_keep_to_their_budget" {
   command = plan
+
+  assert {
+    condition     = length(flatten([for alarm in local.all_alarms : keys(alarm.metrics)])) <= 12
+    error_message = "The alarms watch more than 12 metrics."
+  }
 
   # In cents: an alarm metric costs 10 a month, a metric of the scans 30, and hourly scans of 100 users stay below 30.
   assert {
@@ -243,8 +252,8 @@ run "an_hourly_schedule_may_miss_one_scan" {
   command = plan
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 3 && aws_cloudwatch_metric_alarm.all["no-success"].period == 3600
-    error_message = "Two hours and the longest scan are three hours."
+    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 4 && alltrue([for query in aws_cloudwatch_metric_alarm.all["no-success"].metric_query : query.metric[0].period == 3600 if query.expression == null])
+    error_message = "Two hours and the longest scan are three hours, and the newest has only begun."
   }
 }
 
@@ -257,8 +266,8 @@ run "a_schedule_of_minutes_has_the_shortest_window" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 1
-    error_message = "An hour is the shortest window."
+    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 2
+    error_message = "An hour is the shortest window, and the newest has only begun."
   }
 }
 
@@ -296,8 +305,8 @@ run "a_daily_cron_expression_may_miss_one_scan" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 49
-    error_message = "Two days and the longest scan are 49 hours."
+    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 50
+    error_message = "Two days and the longest scan are 49 hours, and the newest has only begun."
   }
 }
 
@@ -323,8 +332,8 @@ run "the_window_can_be_set" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 75 && strcontains(aws_cloudwatch_metric_alarm.all["no-success"].alarm_description, "within 75 hours")
-    error_message = "The window must be the variable's."
+    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 76 && strcontains(aws_cloudwatch_metric_alarm.all["no-success"].alarm_description, "within 75 hours")
+    error_message = "The window must be the variable's, and the hour that has only begun."
   }
 }
 
