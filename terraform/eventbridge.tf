@@ -60,10 +60,11 @@ resource "aws_cloudwatch_event_target" "clean_up" {
 }
 
 resource "aws_lambda_permission" "clean_up" {
-  statement_id   = "EventBridge"
-  action         = "lambda:InvokeFunction"
-  function_name  = aws_lambda_function.step["clean_up"].function_name
-  principal      = "events.amazonaws.com"
-  source_arn     = aws_cloudwatch_event_rule.clean_up.arn
-  source_account = local.account_id
+  statement_id  = "EventBridge"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.step["clean_up"].function_name
+  principal     = "events.amazonaws.com"
+  # And no source_account, here and in the other policies that admit EventBridge: the rule's ARN names the account, and
+  # some report that with aws:SourceAccount besides, events are silently not delivered.
+  source_arn = aws_cloudwatch_event_rule.clean_up.arn
 }

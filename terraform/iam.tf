@@ -368,12 +368,6 @@ data "aws_iam_policy_document" "schedule_trust" {
     }
 
     condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account_id]
-    }
-
-    condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
       values   = [local.schedule_rule_arn]

@@ -119,12 +119,6 @@ data "aws_iam_policy_document" "key" {
       variable = "aws:SourceArn"
       values   = [local.clean_up_rule_arn, local.schedule_rule_arn]
     }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account_id]
-    }
   }
 
   statement {

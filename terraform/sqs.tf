@@ -41,11 +41,5 @@ data "aws_iam_policy_document" "dead_letters" {
       variable = "aws:SourceArn"
       values   = [each.value.rule_arn]
     }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account_id]
-    }
   }
 }

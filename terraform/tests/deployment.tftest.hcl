@@ -39,6 +39,12 @@ mock_provider "aws" {
   }
 }
 
+# Not the ARN that all rules have here, so that a policy can be seen to name this one.
+override_resource {
+  target = aws_cloudwatch_event_rule.clean_up
+  values = { arn = "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-clean-up" }
+}
+
 variables {
   lambda_package_path = "versions.tf"
 }
@@ -123,6 +129,13 @@ run "names_belong_together" {
   assert {
     condition     = jsondecode(aws_cloudwatch_event_target.schedule.input).trigger == "schedule"
     error_message = "Scheduled scans must say that they are."
+  }
+}
+
+run "clean_up_hears_its_own_rule_only" {
+  assert {
+    condition     = aws_lambda_permission.clean_up.source_arn == local.clean_up_rule_arn
+    error_message = "The permission must name the rule of CleanUp."
   }
 }
 

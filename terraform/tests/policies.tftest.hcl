@@ -151,10 +151,7 @@ run "services_act_for_this_account_and_these_resources_only" {
   assert {
     condition = jsonencode([for statement in jsondecode(data.aws_iam_policy_document.schedule_trust.json).Statement : [statement.Principal, statement.Condition]]) == jsonencode([[
       { Service = "events.amazonaws.com" },
-      {
-        ArnEquals    = { "aws:SourceArn" = "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-schedule" }
-        StringEquals = { "aws:SourceAccount" = "123456789012" }
-      },
+      { ArnEquals = { "aws:SourceArn" = "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-schedule" } },
     ]])
     error_message = "The schedule's role must trust EventBridge for this rule only."
   }
@@ -164,8 +161,7 @@ run "services_act_for_this_account_and_these_resources_only" {
       for owner, document in data.aws_iam_policy_document.dead_letters : jsonencode(jsondecode(document.json).Statement) == jsonencode([{
         Action = "sqs:SendMessage"
         Condition = {
-          ArnEquals    = { "aws:SourceArn" = "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-${replace(owner, "_", "-")}" }
-          StringEquals = { "aws:SourceAccount" = "123456789012" }
+          ArnEquals = { "aws:SourceArn" = "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-${replace(owner, "_", "-")}" }
         }
         Effect    = "Allow"
         Principal = { Service = "events.amazonaws.com" }
@@ -192,8 +188,8 @@ run "services_act_for_this_account_and_these_resources_only" {
   }
 
   assert {
-    condition     = aws_lambda_permission.clean_up.principal == "events.amazonaws.com" && aws_lambda_permission.clean_up.source_account == "123456789012"
-    error_message = "CleanUp must hear EventBridge for this account only."
+    condition     = aws_lambda_permission.clean_up.principal == "events.amazonaws.com" && aws_lambda_permission.clean_up.source_account == null
+    error_message = "CleanUp must hear EventBridge, by the ARN of the rule alone."
   }
 }
 
@@ -289,7 +285,6 @@ run "the_policy_of_a_created_key_admits_the_account_and_the_services" {
               "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-schedule",
             ]
           }
-          StringEquals = { "aws:SourceAccount" = "123456789012" }
         },
       ]
       Alarms = [
