@@ -31,3 +31,10 @@ def test_every_target_that_a_text_names_exists() -> None:
         named = set(re.findall(r"`make ([a-z][a-z0-9-]*)", (REPOSITORY / file).read_text()))
         assert named, file
         assert sorted(named - TARGETS) == [], file
+
+
+def test_ci_tries_the_oldest_provider_and_the_newest_of_each_major() -> None:
+    (versions,) = re.findall(r"version: \[(.*)\]\n    env:\n      AWS_PROVIDER_VERSION: ", WORKFLOW)
+    constraint = (REPOSITORY / "terraform" / "versions.tf").read_text()
+    assert versions == '"5.67.0", "5.100.0", "~> 6.41"'
+    assert '">= 5.67, < 7.0, ' in constraint, "with other bounds, other versions are to be tried"

@@ -49,7 +49,8 @@ class Terraform:
     """The configuration of the checkout, deployed from a copy of it.
 
     Terraform runs in a copy because its lock file, plugins and state then never touch the user's terraform/ folder,
-    which may hold those of a real deployment. The copies are byte-identical; nothing is added to them.
+    which may hold those of a real deployment. The copies are byte-identical, and nothing is added to them but the
+    version of the provider, where AWS_PROVIDER_VERSION asks for one.
 
     Whatever ends a call early, such as the KeyboardInterrupt of a Ctrl-C or one that a handler of SIGTERM raises, no
     process of Terraform survives it.
@@ -60,7 +61,7 @@ class Terraform:
         Folder of the copy and of the state. A second deployment with the same folder goes on from its state.
     environment
         The environment of Terraform, with AWS_ENDPOINT_URL and the credentials of the local AWS. TF_VAR_… set
-        variables as usual.
+        variables as usual. AWS_PROVIDER_VERSION is a version constraint, in place of the configuration's.
     progress
         Receives a line for everything that happens, and at least one every ten seconds.
     repository
@@ -116,7 +117,7 @@ class Terraform:
             Something is missing: the package, Terraform, or the provider.
         """
         self._stage()
-        constraint = install.required_provider_version(self.directory)
+        constraint = self._asked_for or install.required_provider_version(self.directory)
         tools = self._tools
         cache, note = tools / "plugins", tools / "provider-mirror"
 
@@ -135,9 +136,9 @@ class Terraform:
                 note.write_text(str(mirror.folder))
                 return
         raise LocalAwsError(
-            f"the AWS provider of Terraform (hashicorp/aws {constraint}) is missing: the registry gives none, and no "
-            "filesystem mirror on this machine has it; connect to the network once, or put a mirror made by `terraform "
-            f"providers mirror` into ~/.terraform.d/plugins (terraform init: {refusal})"
+            f"the AWS provider of Terraform (hashicorp/aws {_in_short(constraint)}) is missing: the registry gives "
+            "none, and no filesystem mirror on this machine has it; connect to the network once, or put a mirror made "
+            f"by `terraform providers mirror` into ~/.terraform.d/plugins (terraform init: {refusal})"
         )
 
     def apply(self, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
@@ -192,6 +193,11 @@ class Terraform:
 
     # The copy
 
+    @property
+    def _asked_for(self) -> str:
+        """The version of the provider that is asked for; empty for any that the configuration takes."""
+        return self.environment.get("AWS_PROVIDER_VERSION", "")
+
     def _stage(self) -> None:
         package = self.repository / PACKAGE
         if not package.is_file():
@@ -199,6 +205,11 @@ class Terraform:
         for folder, pattern in (("terraform", "*.tf"), ("statemachine", "*.json")):
             _mirror_files(self.repository / folder, self.work_dir / folder, pattern)
         _mirror_files(package.parent, self.work_dir / package.parent.name, package.name)
+        if self._asked_for:
+            aws = f'aws = {{ source = "hashicorp/aws", version = "{self._asked_for}" }}'
+            (self.directory / "version_override.tf").write_text(
+                f"terraform {{\n  required_providers {{\n    {aws}\n  }}\n}}\n"
+            )
         # It is about the provider of an earlier deployment; the one of this deployment is chosen anew.
         (self.directory / ".terraform.lock.hcl").unlink(missing_ok=True)
 
@@ -414,6 +425,11 @@ def _provider_refusal(lines: list[str]) -> str:
     if any(_ERRORS_IN_CONFIGURATION in line for line in lines):
         raise LocalAwsError(f"terraform init: {error}")
     return error
+
+
+def _in_short(constraint: str) -> str:
+    """Return a version constraint with the first and the last of the excluded versions."""
+    return re.sub(r", != ([\d.]+)(?:, != [\d.]+)*, != ([\d.]+)", r", not \1 to \2", constraint)
 
 
 def _one_line(text: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.local_aws.terraform import REPOSITORY, Terraform
+from tests.local_aws.terraform_install import required_provider_version, satisfies
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,17 @@ def test_its_own_tests_pass(terraform: Terraform) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Success! \d\d+ passed, 0 failed\.", done.stdout)
+
+
+def test_it_takes_the_versions_of_the_provider_that_work_and_no_others() -> None:
+    """6.29 to 6.40 cannot plan a table that exists: hashicorp/terraform-provider-aws#46755."""
+    constraint = required_provider_version(REPOSITORY / "terraform")
+    broken = {(6, minor, patch) for minor in range(29, 41) for patch in (0, 1)}
+    working = {(5, 67, 0), (5, 100, 0), (6, 0, 0), (6, 28, 0), (6, 41, 0), (6, 99, 1)}
+
+    assert {version for version in broken | working if satisfies(version, constraint)} == working
+    assert not satisfies((5, 66, 0), constraint)
+    assert not satisfies((7, 0, 0), constraint)
 
 
 def test_it_needs_no_provider_but_aws(terraform: Terraform) -> None:

@@ -83,11 +83,38 @@ def test_without_a_provider_one_line_says_what_to_do(checkout: Checkout) -> None
         checkout.terraform(without_mirror=UNREACHABLE).init()
 
     assert str(caught.value) == (
-        "the AWS provider of Terraform (hashicorp/aws >= 5.67, < 7.0) is missing: the registry gives none, and no "
-        "filesystem mirror on this machine has it; connect to the network once, or put a mirror made by `terraform "
-        "providers mirror` into ~/.terraform.d/plugins (terraform init: Failed to query available provider packages: "
-        "no such host)"
+        "the AWS provider of Terraform (hashicorp/aws >= 5.67, < 7.0, not 6.29.0 to 6.40.1) is missing: the registry "
+        "gives none, and no filesystem mirror on this machine has it; connect to the network once, or put a mirror "
+        "made by `terraform providers mirror` into ~/.terraform.d/plugins (terraform init: Failed to query available "
+        "provider packages: no such host)"
     )
+
+
+def test_a_version_of_the_provider_can_be_asked_for(checkout: Checkout) -> None:
+    make_provider(checkout.tools / "plugins", "5.100.0")
+    mirror = make_provider(checkout.folder / "home" / "opt" / "mirror", "5.67.0")
+
+    checkout.terraform(without_mirror=UNREACHABLE, AWS_PROVIDER_VERSION="5.67.0").init()
+
+    assert calls_of_init(checkout)[-1] == str(mirror)
+    override = (checkout.folder / "work" / "terraform" / "version_override.tf").read_text()
+    assert 'aws = { source = "hashicorp/aws", version = "5.67.0" }' in override
+
+    checkout.terraform(without_mirror=UNREACHABLE).init()
+
+    assert calls_of_init(checkout)[-1] == str(checkout.tools / "plugins")
+    assert not (checkout.folder / "work" / "terraform" / "version_override.tf").exists()
+
+
+def test_terraform_itself_takes_the_version_that_is_asked_for(
+    deployment: Callable[[int], Terraform], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The override is merged into the configuration, and one that no mirror has is refused."""
+    monkeypatch.setenv("AWS_PROVIDER_VERSION", "= 0.0.1")
+    monkeypatch.setattr(Terraform, "_init_from_registry", lambda self, cache: "the registry is not asked here")
+
+    with pytest.raises(LocalAwsError, match=r"hashicorp/aws = 0\.0\.1\) is missing"):
+        deployment(9)
 
 
 def test_an_interrupted_download_is_not_taken_for_a_provider(checkout: Checkout) -> None:
