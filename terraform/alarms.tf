@@ -152,6 +152,7 @@ resource "aws_cloudwatch_metric_alarm" "all" {
   treat_missing_data  = each.value.missing_data
   alarm_actions       = [local.alarm_topic_arn]
   ok_actions          = [local.alarm_topic_arn]
+  tags                = local.tags
 
   metric_query {
     id          = "sum"
@@ -194,6 +195,7 @@ resource "aws_sns_topic" "alarms" {
   # Not the key that AWS manages, alias/aws/sns: its policy does not admit CloudWatch, so every alarm would be lost in
   # silence. An alarm's message holds names and numbers of this deployment, and no user.
   kms_master_key_id = local.kms_key_arn
+  tags              = local.tags
 }
 
 data "aws_iam_policy_document" "alarm_topic" {

@@ -41,4 +41,6 @@ resource "aws_dynamodb_table" "records" {
   }
 
   deletion_protection_enabled = var.deletion_protection_enabled
+
+  tags = local.tags
 }

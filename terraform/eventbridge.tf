@@ -3,6 +3,7 @@ resource "aws_cloudwatch_event_rule" "schedule" {
   description         = "Starts the scan of the account's IAM users"
   schedule_expression = var.monitoring_period
   state               = var.schedule_enabled ? "ENABLED" : "DISABLED"
+  tags                = local.tags
 }
 
 resource "aws_cloudwatch_event_target" "schedule" {
@@ -39,6 +40,8 @@ resource "aws_cloudwatch_event_rule" "clean_up" {
       status          = ["ABORTED", "FAILED", "TIMED_OUT"]
     }
   })
+
+  tags = local.tags
 }
 
 resource "aws_cloudwatch_event_target" "clean_up" {

@@ -203,6 +203,7 @@ resource "aws_iam_role" "step" {
   description          = "Role of the Lambda function ${local.function_names[each.key]}"
   assume_role_policy   = data.aws_iam_policy_document.step_trust.json
   permissions_boundary = var.permissions_boundary_arn
+  tags                 = local.tags
 }
 
 resource "aws_iam_role_policy" "step" {
@@ -348,6 +349,7 @@ resource "aws_iam_role" "state_machine" {
   description          = "Role of the state machine ${var.name_prefix}"
   assume_role_policy   = data.aws_iam_policy_document.state_machine_trust.json
   permissions_boundary = var.permissions_boundary_arn
+  tags                 = local.tags
 }
 
 resource "aws_iam_role_policy" "state_machine" {
@@ -388,6 +390,7 @@ resource "aws_iam_role" "schedule" {
   description          = "Role of the EventBridge rule ${local.schedule_name}"
   assume_role_policy   = data.aws_iam_policy_document.schedule_trust.json
   permissions_boundary = var.permissions_boundary_arn
+  tags                 = local.tags
 }
 
 resource "aws_iam_role_policy" "schedule" {

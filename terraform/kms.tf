@@ -15,6 +15,7 @@ resource "aws_kms_key" "all" {
   enable_key_rotation     = true
   deletion_window_in_days = 30 # the longest: without the key, backups of the table cannot be read
   policy                  = data.aws_iam_policy_document.key.json
+  tags                    = local.tags
 }
 
 resource "aws_kms_alias" "all" {

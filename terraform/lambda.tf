@@ -17,6 +17,7 @@ resource "aws_lambda_function" "step" {
   memory_size      = var.lambda_memory
   timeout          = var.lambda_timeout
   kms_key_arn      = local.kms_key_arn
+  tags             = local.tags
 
   environment {
     # No POWERTOOLS_SERVICE_NAME: it would add a `service` dimension to every metric, and alarms that name no dimension

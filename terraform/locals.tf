@@ -1,4 +1,12 @@
-data "aws_caller_identity" "current" {}
+data "aws_caller_identity" "current" {
+  lifecycle {
+    # The first thing that is known of the credentials, so that nothing is planned for another account.
+    postcondition {
+      condition     = var.allowed_account_id == null ? true : self.account_id == var.allowed_account_id
+      error_message = "The credentials are of account ${self.account_id}, but allowed_account_id is ${coalesce(var.allowed_account_id, "null")}: use those of that account, or change allowed_account_id."
+    }
+  }
+}
 
 data "aws_partition" "current" {}
 
@@ -12,6 +20,9 @@ locals {
   account_id = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition
   region     = data.aws_service.states.region
+
+  # On every resource, and not by default_tags: a module has no provider of its own.
+  tags = merge({ Application = var.name_prefix }, var.tags)
 
   metric_namespace = "IAMUserMonitor"
   scan_index_name  = "scan-timestamp-index"

@@ -7,6 +7,7 @@ resource "aws_cloudwatch_log_group" "step" {
   name              = each.value
   retention_in_days = var.log_retention_days
   kms_key_id        = local.kms_key_arn
+  tags              = local.tags
 }
 
 # Step Functions adds every log group it writes to the account's one log delivery policy, which is bounded in length;
@@ -16,4 +17,5 @@ resource "aws_cloudwatch_log_group" "state_machine" {
   name              = local.state_machine_log_group_name
   retention_in_days = var.log_retention_days
   kms_key_id        = local.kms_key_arn
+  tags              = local.tags
 }

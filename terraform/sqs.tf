@@ -9,6 +9,7 @@ resource "aws_sqs_queue" "clean_up_dead_letters" {
   sqs_managed_sse_enabled   = local.customer_key ? null : true
   kms_master_key_id         = local.kms_key_arn
   policy                    = data.aws_iam_policy_document.dead_letters["clean_up"].json
+  tags                      = local.tags
 }
 
 # Where a tick of the schedule ends that could not start a scan.
@@ -18,6 +19,7 @@ resource "aws_sqs_queue" "schedule_dead_letters" {
   sqs_managed_sse_enabled   = local.customer_key ? null : true
   kms_master_key_id         = local.kms_key_arn
   policy                    = data.aws_iam_policy_document.dead_letters["schedule"].json
+  tags                      = local.tags
 }
 
 data "aws_iam_policy_document" "dead_letters" {

@@ -23,6 +23,7 @@ resource "aws_sfn_state_machine" "scan" {
   type       = "STANDARD"
   role_arn   = aws_iam_role.state_machine.arn
   definition = local.state_machine_definition
+  tags       = local.tags
 
   logging_configuration {
     level           = "ALL"

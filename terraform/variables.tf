@@ -52,6 +52,17 @@ variable "name_prefix" {
   }
 }
 
+variable "allowed_account_id" {
+  description = "Account that the deployment belongs to: with credentials of another one, nothing is planned. Default: any account."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.allowed_account_id == null || can(regex("^[0-9]{12}$", var.allowed_account_id))
+    error_message = "allowed_account_id must be an account's 12 digits, got \"${coalesce(var.allowed_account_id, "null")}\"."
+  }
+}
+
 variable "dynamodb_table_name" {
   description = "Name of the table of records."
   type        = string
@@ -121,7 +132,7 @@ variable "lambda_architecture" {
 }
 
 variable "lambda_package_path" {
-  description = "Path of the deployment package. Default: build/iam_user_monitor.zip, which `make package` builds."
+  description = "Path of the deployment package. Default: build/iam_user_monitor.zip beside the folder terraform, which `make package` builds there. Where this is a module from a repository, that is not there: build the package in a checkout of the same version."
   type        = string
   default     = null
 }

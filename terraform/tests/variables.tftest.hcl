@@ -24,6 +24,7 @@ run "takes_the_lowest_values" {
   command = plan
 
   variables {
+    allowed_account_id             = "123456789012"
     kms_key                        = "create"
     alarm_email                    = "a@b.c"
     success_window_hours           = 0
@@ -138,6 +139,7 @@ run "refuses_values_below_the_bounds" {
   command = plan
 
   variables {
+    allowed_account_id       = ""
     kms_key                  = ""
     alarm_topic_arn          = ""
     success_window_hours     = -1
@@ -160,6 +162,7 @@ run "refuses_values_below_the_bounds" {
   }
 
   expect_failures = [
+    var.allowed_account_id,
     var.kms_key,
     var.alarm_topic_arn,
     var.success_window_hours,
@@ -186,6 +189,7 @@ run "refuses_values_above_the_bounds" {
   command = plan
 
   variables {
+    allowed_account_id       = "1234567890123"
     kms_key                  = "arn:aws:kms:eu-west-1:123456789012:alias/records"
     alarm_email              = "two@example.com, addresses@example.com"
     success_window_hours     = 169
@@ -208,6 +212,7 @@ run "refuses_values_above_the_bounds" {
   }
 
   expect_failures = [
+    var.allowed_account_id,
     var.kms_key,
     var.alarm_email,
     var.success_window_hours,
@@ -234,6 +239,7 @@ run "refuses_values_between_the_allowed_ones" {
   command = plan
 
   variables {
+    allowed_account_id   = "12345678901a"
     kms_key              = "1234abcd-12ab-34cd-56ef-1234567890ab"
     alarm_topic_arn      = "arn:aws:sqs:eu-west-1:123456789012:alarms"
     success_window_hours = 1.5
@@ -255,6 +261,7 @@ run "refuses_values_between_the_allowed_ones" {
   }
 
   expect_failures = [
+    var.allowed_account_id,
     var.kms_key,
     var.alarm_topic_arn,
     var.success_window_hours,
@@ -395,4 +402,14 @@ run "refuses_a_package_that_is_not_there" {
   }
 
   expect_failures = [aws_lambda_function.step]
+}
+
+run "refuses_another_account_than_the_allowed_one" {
+  command = plan
+
+  variables {
+    allowed_account_id = "210987654321"
+  }
+
+  expect_failures = [data.aws_caller_identity.current]
 }

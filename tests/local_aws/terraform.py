@@ -154,7 +154,7 @@ class Terraform:
         LocalAwsError
             Terraform has refused or failed; the message is its first error.
         """
-        self._run("apply", "-auto-approve", *_var_arguments(variables))
+        self._run("apply", "-auto-approve", *var_arguments(variables))
         return self.outputs()
 
     def plan_has_changes(self, variables: Mapping[str, object] | None = None) -> bool:
@@ -165,7 +165,7 @@ class Terraform:
         LocalAwsError
             Terraform has refused or failed; the message is its first error.
         """
-        return self._run("plan", "-detailed-exitcode", *_var_arguments(variables), accepted=(0, 2)) == 2
+        return self._run("plan", "-detailed-exitcode", *var_arguments(variables), accepted=(0, 2)) == 2
 
     def destroy(self, variables: Mapping[str, object] | None = None) -> None:
         """Remove everything that is deployed.
@@ -175,7 +175,7 @@ class Terraform:
         LocalAwsError
             Terraform has refused or failed; the message is its first error.
         """
-        self._run("destroy", "-auto-approve", *_var_arguments(variables))
+        self._run("destroy", "-auto-approve", *var_arguments(variables))
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs of the last apply."""
@@ -382,7 +382,7 @@ def _mirror_files(source: Path, target: Path, pattern: str) -> None:
         shutil.copyfile(file, target / file.name)
 
 
-def _var_arguments(variables: Mapping[str, object] | None) -> list[str]:
+def var_arguments(variables: Mapping[str, object] | None) -> list[str]:
     """Return ``-var`` arguments; None stands for a variable's default."""
     return [
         f"-var={name}={value if isinstance(value, str) else json.dumps(value)}"

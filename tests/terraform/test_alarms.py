@@ -1,15 +1,11 @@
 """When each alarm rings, and when it is quiet, over made-up metrics; whatever is not known of CloudWatch."""
 
-import json
-import os
-import shutil
 from collections.abc import Sequence
 
 import pytest
 
-from tests.local_aws.terraform import REPOSITORY, Terraform
 from tests.terraform.alarms import Alarm, CloudWatch, Series, name_of
-from tests.terraform.test_configuration import run
+from tests.terraform.plans import Planner
 
 HOUR = 60
 DAY = 24 * HOUR
@@ -39,29 +35,12 @@ ONE_POINT_RINGS = {
 @pytest.fixture(scope="module")
 def alarms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Alarm]:
     """Plan the default deployment, and return its alarms."""
-    terraform = Terraform(
-        work_dir=tmp_path_factory.mktemp("alarms"),
-        environment={
-            **{name: value for name, value in os.environ.items() if not name.startswith(("TF_VAR_", "AWS_"))},
-            "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        },
-    )
-    terraform.init()
-    tests = REPOSITORY / "terraform" / "tests" / "monitoring.tftest.hcl"
-    (terraform.directory / "tests").mkdir()
-    # Only the plan is wanted, of everything as it is by default.
-    mocks = tests.read_text().split("\nrun ")[0]
-    (terraform.directory / "tests" / "plan.tftest.hcl").write_text(f'{mocks}\nrun "plan" {{\n  command = plan\n}}\n')
-    shutil.copytree(REPOSITORY / "functions", terraform.work_dir / "functions")
-    done = run(terraform, "test", "-json", "-verbose")
-    messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    (plan,) = [message["test_plan"] for message in messages if message["type"] == "test_plan"]
-    planned = [
-        change["change"]["after"]
-        for change in plan["resource_changes"]
-        if change["type"] == "aws_cloudwatch_metric_alarm"
-    ]
-    return {alarm["alarm_name"].removeprefix("iam-user-monitor-"): Alarm(alarm) for alarm in planned}
+    planned = Planner(tmp_path_factory.mktemp("alarms")).plan()
+    return {
+        one.values["alarm_name"].removeprefix("iam-user-monitor-"): Alarm(one.values)
+        for one in planned
+        if one.type == "aws_cloudwatch_metric_alarm"
+    }
 
 
 def hourly(value: float, begin: int, end: int, minute: int = 7) -> Series:

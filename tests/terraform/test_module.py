@@ -1,0 +1,111 @@
+"""The configuration as a module: nothing of its own is in the way, and its examples work."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.local_aws.terraform import REPOSITORY
+from tests.terraform.plans import Planned, Planner
+
+CONFIGURATION = REPOSITORY / "terraform"
+TEXT = "\n".join(file.read_text() for file in sorted(CONFIGURATION.glob("*.tf")))
+EXAMPLES = ("alarms-to-slack", "existing-key", "minimal")
+
+
+@pytest.fixture(scope="module")
+def planner(tmp_path_factory: pytest.TempPathFactory) -> Planner:
+    return Planner(tmp_path_factory.mktemp("module"))
+
+
+def of_type(planned: list[Planned], kind: str) -> list[Planned]:
+    return [one for one in planned if one.type == kind]
+
+
+def test_it_leaves_provider_and_backend_to_who_uses_it() -> None:
+    """A module with a provider of its own takes no for_each, no depends_on, and cannot be removed."""
+    assert re.findall(r'^\s*(provider|backend)\b.*"', TEXT, re.MULTILINE) == []
+
+
+def test_it_reaches_out_of_its_folder_for_the_definition_and_the_package_only() -> None:
+    outside = re.findall(r"path\.(?:module|root|cwd)\}/\.\./([a-z_]+)/", TEXT)
+
+    assert sorted(set(outside)) == ["build", "statemachine"]
+    assert len(re.findall(r"\.\./", TEXT)) == len(outside)
+
+
+def test_everything_that_can_have_tags_has_them(planner: Planner) -> None:
+    variables = {"kms_key": "create", "alarm_email": "team@example.com", "tags": {"Team": "security"}}
+
+    planned = planner.plan(variables=variables)
+
+    blocks = {f"{kind}.{name}" for kind, name in re.findall(r'^resource "(\w+)" "(\w+)"', TEXT, re.MULTILINE)}
+    assert {one.address.partition("[")[0] for one in planned} == blocks, "this plan must have everything"
+    taggable = [one for one in planned if "tags" in one.values]
+    assert len(taggable) > 20
+    wanted = {"Application": "iam-user-monitor", "Team": "security"}
+    assert [one.address for one in taggable if one.values["tags"] != wanted] == []
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_valid(planner: Planner, name: str) -> None:
+    result = json.loads(planner.run(planner.example(name), "validate", "-json").stdout)
+
+    unexpected = [one for one in result["diagnostics"] if "hash_key is deprecated" not in json.dumps(one)]
+    assert unexpected == []
+
+
+def test_every_example_is_tried_and_told_of() -> None:
+    assert {folder.name for folder in (CONFIGURATION / "examples").iterdir()} == set(EXAMPLES)
+    readme = (CONFIGURATION / "README.md").read_text()
+    assert [name for name in EXAMPLES if f"`examples/{name}`" not in readme] == []
+
+
+def test_the_minimal_example_deploys_the_whole_module_for_one_account_and_one_address(planner: Planner) -> None:
+    folder = planner.example("minimal")
+    planned = planner.plan(folder, {"account_id": "123456789012", "alarm_email": "team@example.com"})
+
+    blocks = {f"{kind}.{name}" for kind, name in re.findall(r'^resource "(\w+)" "(\w+)"', TEXT, re.MULTILINE)}
+    without_a_key = blocks - {"aws_kms_key.all", "aws_kms_alias.all"}
+    addresses = {one.address.removeprefix("module.iam_user_monitor.").partition("[")[0] for one in planned}
+    assert addresses == without_a_key
+    assert [one.values["endpoint"] for one in of_type(planned, "aws_sns_topic_subscription")] == ["team@example.com"]
+
+    other = planner.run(
+        folder, "test", "-no-color", "-var=account_id=210987654321", "-var=alarm_email=team@example.com"
+    )
+
+    assert other.returncode == 1
+    said = re.sub(r"\s+", " ", re.sub("[│╷╵]", "", other.stdout + other.stderr))
+    assert "The credentials are of account 123456789012, but allowed_account_id is 210987654321" in said
+
+
+def test_the_existing_key_is_used_only_once_its_policy_allows_it(planner: Planner) -> None:
+    folder = planner.example("existing-key")
+
+    def keys(*, in_use: bool) -> set[str | None]:
+        planned = planner.plan(folder, {"key_in_use": in_use})
+        assert of_type(planned, "aws_kms_key") == []
+        return {one.values["kms_key_arn"] for one in of_type(planned, "aws_lambda_function")}
+
+    assert keys(in_use=False) == {None}
+    assert keys(in_use=True) == {"arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"}
+
+
+def test_the_slack_example_subscribes_the_channel_and_gives_it_no_more_than_metrics(planner: Planner) -> None:
+    folder = planner.example("alarms-to-slack")
+    planned = planner.plan(folder, {"slack_workspace_id": "T07EA123LEP", "slack_channel_id": "C07EZ1ABC23"})
+
+    (channel,) = of_type(planned, "aws_chatbot_slack_channel_configuration")
+    assert channel.values["slack_channel_id"] == "C07EZ1ABC23"
+    assert len(of_type(planned, "aws_sns_topic")) == 1
+    text = Path(CONFIGURATION / "examples" / "alarms-to-slack" / "main.tf").read_text()
+    assert "sns_topic_arns        = [module.iam_user_monitor.alarm_topic_arn]" in text
+    assert set(re.findall(r'"(\w+:[A-Z]\w+)"', text)) == {
+        "sts:AssumeRole",
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricData",
+        "cloudwatch:GetMetricStatistics",
+        "cloudwatch:ListMetrics",
+    }
