@@ -134,7 +134,7 @@ data "aws_iam_policy_document" "step" {
   }
 
   dynamic "statement" {
-    for_each = local.customer_key && contains(keys(each.value.environment), "TABLE_NAME") ? [local.dynamodb_services] : []
+    for_each = local.customer_key && contains(keys(each.value.environment), "DYNAMODB_TABLE_NAME") ? [local.dynamodb_services] : []
 
     content {
       sid       = "TableKey"

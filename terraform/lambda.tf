@@ -22,7 +22,7 @@ resource "aws_lambda_function" "step" {
   environment {
     # No POWERTOOLS_SERVICE_NAME: it would add a `service` dimension to every metric, and alarms that name no dimension
     # would never see one.
-    variables = merge(each.value.environment, { POWERTOOLS_LOG_LEVEL = var.log_level })
+    variables = merge(each.value.environment, { LOG_LEVEL = var.log_level })
   }
 
   logging_config {
@@ -37,7 +37,7 @@ resource "aws_lambda_function" "step" {
 
   # Only CleanUp is invoked asynchronously. The steps of the workflow answer to the state machine.
   dynamic "dead_letter_config" {
-    for_each = each.key == "clean_up" ? [local.clean_up_dead_letters_arn] : []
+    for_each = each.key == "clean_up" ? [aws_sqs_queue.clean_up_dead_letters.arn] : []
 
     content {
       target_arn = dead_letter_config.value

@@ -69,9 +69,9 @@ locals {
       account_actions   = []
       execution_actions = []
       environment = {
-        TABLE_NAME     = var.dynamodb_table_name
-        RETENTION_DAYS = var.retention_days
-        LEASE_SECONDS  = var.lock_lease_seconds
+        DYNAMODB_TABLE_NAME = var.dynamodb_table_name
+        RETENTION_DAYS      = var.retention_days
+        LEASE_SECONDS       = var.lock_lease_seconds
       }
     }
     list_users = {
@@ -94,8 +94,8 @@ locals {
       account_actions   = []
       execution_actions = []
       environment = {
-        TABLE_NAME     = var.dynamodb_table_name
-        RETENTION_DAYS = var.retention_days
+        DYNAMODB_TABLE_NAME = var.dynamodb_table_name
+        RETENTION_DAYS      = var.retention_days
       }
     }
     save_progress = {
@@ -107,8 +107,8 @@ locals {
       account_actions   = []
       execution_actions = []
       environment = {
-        TABLE_NAME    = var.dynamodb_table_name
-        LEASE_SECONDS = var.lock_lease_seconds
+        DYNAMODB_TABLE_NAME = var.dynamodb_table_name
+        LEASE_SECONDS       = var.lock_lease_seconds
       }
     }
     emit_metrics = {
@@ -119,8 +119,8 @@ locals {
       account_actions   = []
       execution_actions = []
       environment = {
-        TABLE_NAME     = var.dynamodb_table_name
-        RETENTION_DAYS = var.retention_days
+        DYNAMODB_TABLE_NAME = var.dynamodb_table_name
+        RETENTION_DAYS      = var.retention_days
       }
     }
     fail_scan = {
@@ -131,8 +131,8 @@ locals {
       account_actions   = []
       execution_actions = []
       environment = {
-        TABLE_NAME     = var.dynamodb_table_name
-        RETENTION_DAYS = var.retention_days
+        DYNAMODB_TABLE_NAME = var.dynamodb_table_name
+        RETENTION_DAYS      = var.retention_days
       }
     }
     clean_up = {
@@ -145,8 +145,8 @@ locals {
       # It asks whether a run that was stopped has been redriven meanwhile.
       execution_actions = ["states:DescribeExecution"]
       environment = {
-        TABLE_NAME     = var.dynamodb_table_name
-        RETENTION_DAYS = var.retention_days
+        DYNAMODB_TABLE_NAME = var.dynamodb_table_name
+        RETENTION_DAYS      = var.retention_days
       }
     }
   }

@@ -52,7 +52,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read TABLE_NAME, RETENTION_DAYS and LEASE_SECONDS."""
+        """Read DYNAMODB_TABLE_NAME, RETENTION_DAYS and LEASE_SECONDS."""
         return cls(configuration.table_name(), configuration.retention_days(), configuration.lease_seconds())
 
 

@@ -41,7 +41,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read TABLE_NAME and RETENTION_DAYS."""
+        """Read DYNAMODB_TABLE_NAME and RETENTION_DAYS."""
         return cls(configuration.table_name(), configuration.retention_days())
 
 

@@ -1,7 +1,7 @@
 """The operator commands: ``python -m functions.operations start | redrive | scans | history | users | diff``.
 
 The Makefile calls it. AWS credentials, region and endpoint are those of the environment, as with the AWS CLI; the
-deployment is that of STATE_MACHINE_ARN and TABLE_NAME, or the one with the default names.
+deployment is that of STATE_MACHINE_ARN and DYNAMODB_TABLE_NAME, or the one with the default names.
 """
 
 import argparse

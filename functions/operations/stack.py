@@ -29,7 +29,7 @@ class Stack:
 
     @classmethod
     def from_environment(cls) -> "Stack":
-        """Find the deployment: STATE_MACHINE_ARN and TABLE_NAME, or the default names in this account and region.
+        """Find the deployment: STATE_MACHINE_ARN and DYNAMODB_TABLE_NAME, or the default names in account and region.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class Stack:
             stepfunctions = session.client("stepfunctions")
         except (BotoCoreError, ClientError) as error:
             raise OperationError(f"AWS cannot be reached with these credentials: {error}") from error
-        return cls(dynamodb, stepfunctions, os.environ.get("TABLE_NAME") or DEFAULT_TABLE, arn)
+        return cls(dynamodb, stepfunctions, os.environ.get("DYNAMODB_TABLE_NAME") or DEFAULT_TABLE, arn)
 
     @staticmethod
     def _default_arn(session: boto3.Session) -> str:

@@ -37,7 +37,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read TABLE_NAME and LEASE_SECONDS."""
+        """Read DYNAMODB_TABLE_NAME and LEASE_SECONDS."""
         return cls(configuration.table_name(), configuration.lease_seconds())
 
 

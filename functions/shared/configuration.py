@@ -40,8 +40,8 @@ def whole_number(name: str, low: int, high: int, environment: Mapping[str, str] 
 
 
 def table_name() -> str:
-    """Return the name of the records table, from TABLE_NAME."""
-    return text("TABLE_NAME")
+    """Return the name of the records table, from DYNAMODB_TABLE_NAME."""
+    return text("DYNAMODB_TABLE_NAME")
 
 
 def retention_days() -> int:

@@ -45,6 +45,12 @@ override_resource {
   values = { arn = "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-clean-up" }
 }
 
+# Not the ARN that its name makes, so that a dependency on the queue can be told from a text that looks like it.
+override_resource {
+  target = aws_sqs_queue.clean_up_dead_letters
+  values = { arn = "arn:aws:sqs:eu-west-1:123456789012:a-queue-that-is-made" }
+}
+
 variables {
   lambda_package_path = "versions.tf"
 }
@@ -127,6 +133,25 @@ run "names_belong_together" {
   }
 
   assert {
+    condition = alltrue([
+      for step, function in aws_lambda_function.step : alltrue([
+        for name in keys(function.environment[0].variables) :
+        name == "LOG_LEVEL" || strcontains(file("${path.module}/../functions/shared/configuration.py"), "\"${name}\"")
+      ])
+    ])
+    error_message = "A function is given a variable that none reads."
+  }
+
+  assert {
+    condition = alltrue([
+      for step, function in aws_lambda_function.step :
+      function.environment[0].variables["LOG_LEVEL"] == "INFO"
+      && lookup(function.environment[0].variables, "DYNAMODB_TABLE_NAME", "") == (step == "list_users" ? "" : "iam-user-records")
+    ])
+    error_message = "The table and the log level must reach the functions under their documented names, and the table not the one that needs none."
+  }
+
+  assert {
     condition     = jsondecode(aws_cloudwatch_event_target.schedule.input).trigger == "schedule"
     error_message = "Scheduled scans must say that they are."
   }
@@ -136,6 +161,18 @@ run "clean_up_hears_its_own_rule_only" {
   assert {
     condition     = aws_lambda_permission.clean_up.source_arn == local.clean_up_rule_arn
     error_message = "The permission must name the rule of CleanUp."
+  }
+}
+
+run "clean_up_waits_for_its_dead_letter_queue" {
+  assert {
+    condition     = one(aws_lambda_function.step["clean_up"].dead_letter_config).target_arn == "arn:aws:sqs:eu-west-1:123456789012:a-queue-that-is-made"
+    error_message = "The function must take the queue's ARN from the queue, and so be made after it."
+  }
+
+  assert {
+    condition     = alltrue([for step, function in aws_lambda_function.step : length(function.dead_letter_config) == (step == "clean_up" ? 1 : 0)])
+    error_message = "Only CleanUp is invoked asynchronously."
   }
 }
 

@@ -112,7 +112,7 @@ def commands_to_look_further(environment_file: str) -> list[str]:
         f". {environment_file}",
         'aws stepfunctions start-execution --state-machine-arn "$STATE_MACHINE_ARN"',
         'aws stepfunctions list-executions --state-machine-arn "$STATE_MACHINE_ARN"',
-        'aws dynamodb query --table-name "$TABLE_NAME" --no-scan-index-forward '
+        'aws dynamodb query --table-name "$DYNAMODB_TABLE_NAME" --no-scan-index-forward '
         "--key-condition-expression 'user_name = :k AND begins_with(scan_timestamp, :p)' "
         f"--expression-attribute-values '{manifests}'",
         'aws logs tail "$LOG_GROUP_PREFIX-emit-metrics"',
@@ -125,7 +125,7 @@ def shell_environment(client_environment: Mapping[str, str], outputs: Mapping[st
     variables = {
         **client_environment,
         "STATE_MACHINE_ARN": outputs["state_machine_arn"],
-        "TABLE_NAME": outputs["dynamodb_table_name"],
+        "DYNAMODB_TABLE_NAME": outputs["dynamodb_table_name"],
         "LOG_GROUP_PREFIX": log_group.removesuffix("-emit-metrics"),
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]

@@ -304,7 +304,7 @@ def engine(
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
-        "TABLE_NAME": TABLE,
+        "DYNAMODB_TABLE_NAME": TABLE,
         "RETENTION_DAYS": "90",
         "LEASE_SECONDS": "600",
         "PAGE_SIZE": str(page_size),

@@ -132,7 +132,7 @@ def test_a_skipped_run_logs_the_documented_line(
     from tests.statemachine.engine import Context
     from tests.unit.logs import captured_logs
 
-    for name, value in {"TABLE_NAME": TABLE, "RETENTION_DAYS": "90", "LEASE_SECONDS": "600"}.items():
+    for name, value in {"DYNAMODB_TABLE_NAME": TABLE, "RETENTION_DAYS": "90", "LEASE_SECONDS": "600"}.items():
         monkeypatch.setenv(name, value)
     ExecutionLock(dynamodb, TABLE, 600).acquire(OTHER)
 

@@ -12,6 +12,7 @@ from moto import mock_aws
 
 from functions.operations import __main__ as operations
 from functions.operations import executions, output
+from functions.operations.stack import Stack
 from functions.shared import items
 from tests.statemachine.engine import create_table
 
@@ -49,7 +50,7 @@ class Records:
 def records(monkeypatch: pytest.MonkeyPatch) -> Iterator[Records]:
     """Return a table with four scans: two to trust, a failed one between them, and one that has expired."""
     monkeypatch.delenv("STATE_MACHINE_ARN", raising=False)
-    monkeypatch.delenv("TABLE_NAME", raising=False)
+    monkeypatch.delenv("DYNAMODB_TABLE_NAME", raising=False)
     with mock_aws():
         table = Records()
         table.scan("2025-01-31T10:00:00Z", {"expired": {}}, ttl=1_000_000_000)
@@ -264,3 +265,16 @@ def test_without_a_table_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 2
     assert "ResourceNotFoundException" in err
     assert err.count("\n") == 1
+
+
+def test_another_deployment_is_found_by_its_documented_variables(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Stack.from_environment().table_name == "iam-user-records"
+
+    monkeypatch.setenv("DYNAMODB_TABLE_NAME", "others")
+    monkeypatch.setenv("STATE_MACHINE_ARN", "arn:aws-cn:states:cn-north-1:123456789012:stateMachine:others")
+
+    stack = Stack.from_environment()
+    assert stack.table_name == "others"
+    assert stack.state_machine_arn.endswith(":others")

@@ -1,5 +1,8 @@
 """The wrapper of every handler, and the configuration it reads."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -86,3 +89,22 @@ def test_times_are_utc_with_a_z() -> None:
     assert timestamps.to_milliseconds(instant) == "2026-01-31T10:00:00.987Z"
     with pytest.raises(ValueError, match="no UTC offset"):
         timestamps.parse("2026-01-31T11:00:00")
+
+
+def test_the_log_level_is_that_of_its_documented_variable() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("POWERTOOLS_")}
+    done = subprocess.run(
+        [sys.executable, "-c", "from functions.shared.step import logger; print(logger.log_level)"],
+        env={**environment, "LOG_LEVEL": "ERROR"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "40\n"
+
+
+def test_the_table_is_that_of_its_documented_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNAMODB_TABLE_NAME", "records")
+
+    assert configuration.table_name() == "records"
