@@ -1,4 +1,18 @@
 locals {
+  # An execution may have 25,000 events in its history, and can be redriven only below 24,999. What a scan of 5,000 users,
+  # which is IAM's quota, writes of them: a task 5 (state entered, scheduled, started, succeeded, state exited; 3 more for
+  # every retry), a Choice or a Succeed 2, a Map 4, and 2 more for each of its iterations.
+  #   once a page:  ListUsers 5, WriteRecords 4, SaveProgress 5, MorePages? 2    = 16
+  #   once a batch: an iteration 2, WriteBatch 5                                 =  7
+  #   once:         begin and end 2, AcquireLock 5, LockAcquired? 2, EmitMetrics 5, ReleaseLock 5, ScanOutcome? 2,
+  #                 ScanSucceeded 2                                              = 23
+  # tests/statemachine counts them in a run. Half of the limit is left for retries, for redrives, and for pages that IAM or
+  # ListUsers cuts in two.
+  history_pages   = ceil(5000 / max(1, var.page_size))
+  history_batches = ceil(var.page_size / max(1, var.batch_size))
+  history_events  = 23 + local.history_pages * (16 + 7 * local.history_batches)
+  history_limit   = 12499
+
   # The definition's file is valid JSON, so its numeric placeholders stand in quotes, "TimeoutSeconds": "${…}". Step
   # Functions wants numbers there, so these lose their quotes again; a table named "2024" keeps them.
   state_machine_definition = replace(
@@ -50,4 +64,11 @@ resource "aws_sfn_state_machine" "scan" {
     aws_lambda_function.step,
     aws_dynamodb_table.records,
   ]
+
+  lifecycle {
+    precondition {
+      condition     = local.history_events <= local.history_limit
+      error_message = "With page_size ${var.page_size} and batch_size ${var.batch_size}, a scan of 5,000 users writes ${local.history_events} events into its history; at most ${local.history_limit} leave room for retries and redrives below Step Functions' limit of 25,000. Raise page_size (defaults: 500 and 100), or batch_size if it is below page_size."
+    }
+  }
 }

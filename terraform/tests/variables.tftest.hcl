@@ -43,8 +43,8 @@ run "takes_the_lowest_values" {
     log_level                      = "DEBUG"
     log_retention_days             = 1
     permissions_boundary_arn       = "arn:aws:iam::aws:policy/PowerUserAccess"
-    page_size                      = 1
-    batch_size                     = 1
+    page_size                      = 10
+    batch_size                     = 10
     map_concurrency                = 1
     lock_lease_seconds             = 60
     scan_timeout_seconds           = 60
@@ -412,4 +412,95 @@ run "refuses_another_account_than_the_allowed_one" {
   }
 
   expect_failures = [data.aws_caller_identity.current]
+}
+
+# How many events a scan of 5,000 users writes into its history: 23 + pages × (16 + 7 × batches of a page).
+
+run "counts_the_events_of_a_scan" {
+  command = plan
+
+  variables {
+    page_size  = 500
+    batch_size = 100
+  }
+
+  assert {
+    condition     = local.history_events == 533
+    error_message = "Wrong number of events."
+  }
+}
+
+run "takes_the_smallest_pages_that_leave_room_in_the_history" {
+  command = plan
+
+  variables {
+    page_size  = 10
+    batch_size = 100
+  }
+
+  assert {
+    condition     = local.history_events == 11523
+    error_message = "Wrong number of events."
+  }
+}
+
+run "refuses_pages_that_fill_the_history" {
+  command = plan
+
+  variables {
+    page_size  = 9
+    batch_size = 100
+  }
+
+  expect_failures = [aws_sfn_state_machine.scan]
+}
+
+run "takes_the_smallest_batches_that_leave_room_in_the_history" {
+  command = plan
+
+  variables {
+    page_size  = 500
+    batch_size = 3
+  }
+
+  assert {
+    condition     = local.history_events == 11873
+    error_message = "Wrong number of events."
+  }
+}
+
+run "refuses_batches_that_fill_the_history" {
+  command = plan
+
+  variables {
+    page_size  = 500
+    batch_size = 2
+  }
+
+  expect_failures = [aws_sfn_state_machine.scan]
+}
+
+run "refuses_single_users" {
+  command = plan
+
+  variables {
+    page_size  = 1
+    batch_size = 1
+  }
+
+  expect_failures = [aws_sfn_state_machine.scan]
+}
+
+run "counts_a_last_batch_that_is_not_full" {
+  command = plan
+
+  variables {
+    page_size  = 1000
+    batch_size = 7
+  }
+
+  assert {
+    condition     = local.history_events == 5108
+    error_message = "Wrong number of events."
+  }
 }

@@ -1,6 +1,8 @@
 """The workflow on an interpreter in this process, with the real handlers behind its tasks."""
 
 import json
+import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +11,7 @@ import boto3
 import pytest
 from boto3.dynamodb.conditions import Key
 
+from tests.statemachine import definition
 from tests.statemachine.engine import INDEX, REGION, TABLE, Engine, Execution, FunctionError, engine
 
 STATE_LIMIT = 256 * 1024
@@ -16,6 +19,16 @@ STATE_LIMIT = 256 * 1024
 
 def user_names(count: int) -> list[str]:
     return [f"user-{number:04}" for number in range(count)]
+
+
+def events_by_terraform(users: int, page_size: int, batch_size: int) -> int:
+    """Return the number that terraform/state_machine.tf computes, by its formula as it stands there."""
+    configuration = (definition.SOURCE.parents[1] / "terraform" / "state_machine.tf").read_text()
+    formula = r"history_events += (\d+) \+ local\.history_pages \* \((\d+) \+ (\d+) \* local\.history_batches\)"
+    found = re.search(formula, configuration)
+    assert found is not None, "the formula is written in another way"
+    once, a_page, a_batch = map(int, found.groups())
+    return once + math.ceil(users / page_size) * (a_page + a_batch * math.ceil(page_size / batch_size))
 
 
 def metrics(capsys: pytest.CaptureFixture[str]) -> list[dict[str, float]]:
@@ -117,7 +130,19 @@ def test_5000_ordinary_users_take_ten_pages_and_a_tenth_of_the_history() -> None
         assert execution.status == "SUCCEEDED", execution.cause
         assert len(running.records()) == 5000
         assert Counter(running.invocations)["list_users"] == 10
-        assert len(execution.history) < 2500
+        assert len(execution.history) == events_by_terraform(5000, page_size=500, batch_size=100) == 533
+
+
+@pytest.mark.parametrize(("users", "page_size", "batch_size"), [(20, 5, 3), (12, 4, 4), (6, 2, 1)])
+def test_terraform_knows_how_many_events_a_scan_writes(users: int, page_size: int, batch_size: int) -> None:
+    """It refuses sizes with which an account of 5,000 users would fill the history."""
+    with engine(page_size=page_size, batch_size=batch_size) as running:
+        running.create_users(user_names(users))
+
+        execution = running.run()
+
+        assert execution.status == "SUCCEEDED", execution.cause
+        assert len(execution.history) == events_by_terraform(users, page_size, batch_size)
 
 
 def test_a_second_scan_while_one_runs_is_skipped_as_a_success(capsys: pytest.CaptureFixture[str]) -> None:
