@@ -1,6 +1,6 @@
 # One item per user and scan; besides them the execution lock and one manifest per scan.
 resource "aws_dynamodb_table" "records" {
-  #checkov:skip=CKV_AWS_119:kms_key decides; a key of one's own costs $1 a month and is not everyone's wish
+  #checkov:skip=CKV_AWS_119:kms_key decides; a key of one's own costs $1 to $3 a month and is not everyone's wish
   name         = var.dynamodb_table_name
   billing_mode = "PAY_PER_REQUEST"
   hash_key     = "user_name"

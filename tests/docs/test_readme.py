@@ -97,3 +97,8 @@ def test_the_alarms_and_queries_are_listed() -> None:
     saved = re.findall(r"^    ([a-z-]+) += \{$", queries, re.MULTILINE)
     assert len(saved) == 4
     assert [name for name in saved if f"`{name}`" not in README] == []
+
+
+def test_no_advice_that_a_redrive_cannot_take() -> None:
+    """It runs the definition of the execution's start."""
+    assert re.findall(r"(?:raise|lower)[^.;]*\band redrive", README.replace("\n", " ")) == []
