@@ -107,12 +107,12 @@ bench: $(INSTALLED) $(PACKAGE) ## Measure time, calls and cost beside a single p
 	@$(PY) -m tests.bench
 
 .PHONY: test-aws
-test-aws: $(INSTALLED) ## Scan and verify the stack that is deployed to your AWS account; starts one execution
+test-aws: $(INSTALLED) ## Try the stack that is deployed to your AWS account: starts, stops and redrives scans
 	@RUN_ON_AWS=1 $(PY) -m pytest -p no:cacheprovider tests/aws tests/statemachine/test_test_state.py
 
 .PHONY: pytest
 pytest: $(INSTALLED) $(PACKAGE)
-	@$(PY) -m pytest -p no:cacheprovider --numprocesses $(WORKERS) --dist loadfile $(TESTS)
+	@$(PY) -m pytest -p no:cacheprovider --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 .PHONY: lint
 lint: $(INSTALLED) $(CHECKOV_INSTALLED) ## Check style and format, and scan the configuration for security

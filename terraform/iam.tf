@@ -25,18 +25,27 @@ data "aws_iam_policy_document" "step_trust" {
 data "aws_iam_policy_document" "step" {
   for_each = local.steps
 
+  # On the items of these keys only. The two steps that write lock and manifest in one transaction may touch both by
+  # either action: whether dynamodb:LeadingKeys holds the key of each item of a transaction, or all of them, is not
+  # documented.
   dynamic "statement" {
-    for_each = length(each.value.lock_actions) > 0 ? [each.value.lock_actions] : []
+    for_each = {
+      for sid, allowed in {
+        LockAndManifest = { actions = try(each.value.transaction_actions, []), keys = [local.lock_key, local.manifest_key] }
+        Lock            = { actions = try(each.value.lock_actions, []), keys = [local.lock_key] }
+        Manifest        = { actions = try(each.value.manifest_actions, []), keys = [local.manifest_key] }
+      } : sid => allowed if length(allowed.actions) > 0
+    }
 
     content {
-      sid       = "Lock"
-      actions   = statement.value
+      sid       = statement.key
+      actions   = statement.value.actions
       resources = [local.table_arn]
 
       condition {
         test     = "ForAllValues:StringEquals"
         variable = "dynamodb:LeadingKeys"
-        values   = [local.lock_key]
+        values   = statement.value.keys
       }
 
       # ForAllValues is also true of no values at all: a request that names no key must not pass.
@@ -48,33 +57,10 @@ data "aws_iam_policy_document" "step" {
     }
   }
 
-  dynamic "statement" {
-    for_each = length(each.value.manifest_actions) > 0 ? [each.value.manifest_actions] : []
-
-    content {
-      sid       = "Manifest"
-      actions   = statement.value
-      resources = [local.table_arn]
-
-      condition {
-        test     = "ForAllValues:StringEquals"
-        variable = "dynamodb:LeadingKeys"
-        values   = [local.manifest_key]
-      }
-
-      # As above.
-      condition {
-        test     = "Null"
-        variable = "dynamodb:LeadingKeys"
-        values   = ["false"]
-      }
-    }
-  }
-
   # No condition on the keys: they are the names of the users, which are whatever IAM has. Not even the keys of the lock
   # and the manifests are excluded, since a user may have such a name; its records differ from them by their sort key.
   dynamic "statement" {
-    for_each = length(each.value.record_actions) > 0 ? [each.value.record_actions] : []
+    for_each = try([each.value.record_actions], [])
 
     content {
       sid       = "Records"
@@ -84,7 +70,7 @@ data "aws_iam_policy_document" "step" {
   }
 
   dynamic "statement" {
-    for_each = length(each.value.account_actions) > 0 ? [each.value.account_actions] : []
+    for_each = try([each.value.account_actions], [])
 
     content {
       sid     = "Account"
@@ -95,7 +81,7 @@ data "aws_iam_policy_document" "step" {
   }
 
   dynamic "statement" {
-    for_each = length(each.value.execution_actions) > 0 ? [each.value.execution_actions] : []
+    for_each = try([each.value.execution_actions], [])
 
     content {
       sid       = "Executions"
@@ -106,7 +92,7 @@ data "aws_iam_policy_document" "step" {
 
   # Lambda sends what CleanUp could not deal with there, on behalf of the function.
   dynamic "statement" {
-    for_each = each.key == "clean_up" ? ["sqs:SendMessage"] : []
+    for_each = can(each.value.asynchronous) ? ["sqs:SendMessage"] : []
 
     content {
       sid       = "DeadLetters"
@@ -134,7 +120,7 @@ data "aws_iam_policy_document" "step" {
   }
 
   dynamic "statement" {
-    for_each = local.customer_key && contains(keys(each.value.environment), "DYNAMODB_TABLE_NAME") ? [local.dynamodb_services] : []
+    for_each = local.customer_key && can(each.value.environment.DYNAMODB_TABLE_NAME) ? [local.dynamodb_services] : []
 
     content {
       sid       = "TableKey"
@@ -150,7 +136,7 @@ data "aws_iam_policy_document" "step" {
   }
 
   dynamic "statement" {
-    for_each = local.customer_key && each.key == "clean_up" ? [local.clean_up_dead_letters_arn] : []
+    for_each = local.customer_key && can(each.value.asynchronous) ? [local.clean_up_dead_letters_arn] : []
 
     content {
       sid       = "DeadLettersKey"
@@ -167,7 +153,7 @@ data "aws_iam_policy_document" "step" {
 
   # DescribeExecution also returns the execution's input and output, which are encrypted.
   dynamic "statement" {
-    for_each = local.customer_key && length(each.value.execution_actions) > 0 ? [local.state_machine_arn] : []
+    for_each = local.customer_key && can(each.value.execution_actions) ? [local.state_machine_arn] : []
 
     content {
       sid       = "ExecutionsKey"

@@ -22,7 +22,7 @@ resource "aws_lambda_function" "step" {
   environment {
     # No POWERTOOLS_SERVICE_NAME: it would add a `service` dimension to every metric, and alarms that name no dimension
     # would never see one.
-    variables = merge(each.value.environment, { LOG_LEVEL = var.log_level })
+    variables = merge({ LOG_LEVEL = var.log_level }, try(each.value.environment, {}))
   }
 
   logging_config {
@@ -35,9 +35,9 @@ resource "aws_lambda_function" "step" {
     mode = "Active"
   }
 
-  # Only CleanUp is invoked asynchronously. The steps of the workflow answer to the state machine.
+  # The steps of the workflow answer to the state machine; only what EventBridge invokes can lose an event.
   dynamic "dead_letter_config" {
-    for_each = each.key == "clean_up" ? [aws_sqs_queue.clean_up_dead_letters.arn] : []
+    for_each = can(each.value.asynchronous) ? [aws_sqs_queue.clean_up_dead_letters.arn] : []
 
     content {
       target_arn = dead_letter_config.value

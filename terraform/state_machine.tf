@@ -13,10 +13,8 @@ locals {
   history_events  = 23 + local.history_pages * (16 + 7 * local.history_batches)
   history_limit   = 12499
 
-  # The definition's file is valid JSON, so its numeric placeholders stand in quotes, "TimeoutSeconds": "${…}". Step
-  # Functions wants numbers there, so these lose their quotes again; a table named "2024" keeps them.
-  state_machine_definition = replace(
-    templatefile("${path.module}/../statemachine/iam_user_monitor.asl.json", merge(
+  state_machine_definition = jsonencode(yamldecode(
+    templatefile("${path.module}/../statemachine/iam_user_monitor.asl.yaml", merge(
       { for step, arn in local.workflow_function_arns : "${step}_function_arn" => arn },
       {
         partition            = local.partition
@@ -26,9 +24,8 @@ locals {
         # Longer than the function's own timeout, which tells more about what happened, so that it comes first.
         task_timeout_seconds = var.lambda_timeout + 10
       },
-    )),
-    "/(\"(?:TimeoutSeconds|MaxConcurrency)\"): *\"([0-9]+)\"/", "$1: $2"
-  )
+    ))
+  ))
 }
 
 resource "aws_sfn_state_machine" "scan" {

@@ -4,17 +4,18 @@ No Catch runs when an execution is stopped or reaches the state machine's time-o
 best effort: where its event is lost, the lock's lease is the last resort.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, metrics, timestamps
-from functions.shared.lock import ExecutionLock
-from functions.shared.manifest import Manifest, Manifests, Status
+from functions.shared.errors import Superseded
 from functions.shared.model import Outcome
+from functions.shared.run import Run
 from functions.shared.step import logger, step
+from functions.table.fence import Fence, ForeignManifest
+from functions.table.manifest import Manifest, Status
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
@@ -26,8 +27,10 @@ class ExecutionEnd(TypedDict):
     executionArn: str
     status: Literal["FAILED", "ABORTED", "TIMED_OUT"]
     startDate: int
-    """Epoch milliseconds, as is stopDate."""
+    """Epoch milliseconds, as are stopDate and redriveDate."""
     stopDate: int
+    redriveCount: NotRequired[int]
+    redriveDate: NotRequired[int | None]
 
 
 class Event(TypedDict):
@@ -40,6 +43,7 @@ class Result(TypedDict):
     """What was done; only for those who call the function by hand."""
 
     recorded: bool
+    reported: bool
     released: bool
 
 
@@ -50,129 +54,83 @@ _ERRORS: dict[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The function's configuration."""
-
-    table_name: str
-    retention_days: int
-
-    @classmethod
-    def from_environment(cls) -> "Settings":
-        """Read DYNAMODB_TABLE_NAME and RETENTION_DAYS."""
-        return cls(configuration.table_name(), configuration.retention_days())
-
-
 @step("CleanUp")
 def handler(event: Event, context: LambdaContext) -> Result:
     """Handle one event of EventBridge."""
-    settings = Settings.from_environment()
-    dynamodb = clients.dynamodb()
     return clean_up(
         event["detail"],
-        # The lease does not matter here: CleanUp never takes the lock.
-        lock=ExecutionLock(dynamodb, settings.table_name, lease_seconds=0),
-        manifests=Manifests(dynamodb, settings.table_name),
+        fence=Fence(clients.dynamodb(), configuration.table_name()),
         stepfunctions=clients.stepfunctions(),
-        retention_days=settings.retention_days,
+        retention_days=configuration.retention_days(),
     )
 
 
-def clean_up(
-    end: ExecutionEnd,
-    *,
-    lock: ExecutionLock,
-    manifests: Manifests,
-    stepfunctions: "SFNClient",
-    retention_days: int,
-) -> Result:
-    """Record the result of an attempt that nobody recorded, and free the lock if the execution still owns it.
+def clean_up(end: ExecutionEnd, *, fence: Fence, stepfunctions: "SFNClient", retention_days: int) -> Result:
+    """Record the result of an attempt that nobody recorded, emit its metrics if nobody did, and free its lock.
 
-    After an ordinary failure both were done by the finally path, and nothing is left to do. An event that arrives when
-    the execution runs again is ignored: by when the lock was taken, which is certain but says nothing of a run that
-    was redriven past AcquireLock, and by asking Step Functions, whose answer may lag behind.
+    After an ordinary failure all three were done by the finally path, and nothing is left to do. The event may come
+    twice, hours late, and when the run goes on already: it speaks for its own attempt only.
     """
-    execution_arn = end["executionArn"]
-    started_at = datetime.fromtimestamp(end["startDate"] / 1000, UTC)
-    stopped_at = datetime.fromtimestamp(end["stopDate"] / 1000, UTC)
-    scan_timestamp = timestamps.to_seconds(started_at)
-    logger.append_keys(execution_arn=execution_arn, scan_timestamp=scan_timestamp)
-
-    holder = lock.holder()
-    owns_lock = holder is not None and holder.owner == execution_arn
-    if owns_lock and holder is not None and holder.acquired_at > stopped_at.timestamp():
-        logger.info("Late event ignored: the lock was taken again since", status=end["status"])
-        return Result(recorded=False, released=False)
-    if stepfunctions.describe_execution(executionArn=execution_arn)["status"] == "RUNNING":
-        logger.info("Late event ignored: the execution was redriven and runs", status=end["status"])
-        return Result(recorded=False, released=False)
-
-    recorded = _record(end["status"], manifests, scan_timestamp, execution_arn, started_at, stopped_at, retention_days)
-    # Last, so that no other scan begins before this one is recorded.
-    released = owns_lock and lock.release(execution_arn)
+    execution = stepfunctions.describe_execution(executionArn=end["executionArn"])
+    running, redrives = execution["status"] == "RUNNING", execution.get("redriveCount", 0)
+    run = Run(
+        execution_arn=end["executionArn"],
+        started_at=_instant(end["startDate"]),
+        # Where an event does not tell: what runs now is not what has ended, unless the description is behind.
+        attempt=end.get("redriveCount", max(0, redrives - int(running))) + 1,
+        invoked_at=timestamps.now(),
+    )
+    # By its count: DescribeExecution may be behind, and still call the ended attempt running.
+    runs_again = running and redrives + 1 > run.attempt
+    logger.append_keys(execution_arn=run.execution_arn, scan_timestamp=run.scan_timestamp, attempt=run.attempt)
+    try:
+        recorded, reported = _record(end, run, fence, retention_days)
+    except ForeignManifest:
+        recorded = reported = False  # another run's scan of the same second
+    # Last, so that no other scan begins before this one is recorded. A run that goes on by now renews its lock.
+    released = not runs_again and fence.release(run)
     if released:
         logger.warning("Execution lock freed in place of a run that ended without it", status=end["status"])
-    return Result(recorded=recorded, released=released)
+    return Result(recorded=recorded, reported=reported, released=released)
 
 
-def _record(
-    status: str,
-    manifests: Manifests,
-    scan_timestamp: str,
-    execution_arn: str,
-    started_at: datetime,
-    stopped_at: datetime,
-    retention_days: int,
-) -> bool:
-    """Record the attempt as ended, with its metrics and its log line, unless its finally path did."""
-    manifest = manifests.load(scan_timestamp)
-    if manifest is not None and manifest.execution_arn != execution_arn:
-        return False  # another run's scan of the same second
-    error = _ERRORS[status]
-    attempt = _attempt(manifest, stopped_at)
-    outcome = _outcome(status, manifest, started_at, stopped_at)
-    result: dict[str, Any] = {
-        **outcome,
-        "finished_at": timestamps.to_milliseconds(stopped_at),
-        "error_type": error[0],
-        "error_message": error[1],
-    }
-    first = manifests.finish(
-        scan_timestamp=scan_timestamp,
-        execution_arn=execution_arn,
-        attempt=attempt,
-        finished_by="CleanUp",
-        retention_days=retention_days,
-        started_at=timestamps.to_milliseconds(started_at),
-        result=result,
-    )
-    if status == "FAILED" and (manifest is None or manifest.failed_attempt < attempt):
-        # FailScan itself failed. Unless its work is noted, the first redrive would only end there once more.
-        manifests.note_end(scan_timestamp=scan_timestamp, execution_arn=execution_arn, attempt=attempt)
-    if first:
-        logger.append_keys(attempt=attempt)
-        metrics.emit(outcome, execution_arn=execution_arn, scan_timestamp=scan_timestamp)
-        metrics.log_end(outcome, error)
-    return first
+def _record(end: ExecutionEnd, run: Run, fence: Fence, retention_days: int) -> tuple[bool, bool]:
+    """Record the attempt as ended and emit its metrics; return which of both was left to do."""
+    error: tuple[str, str] | None = _ERRORS[end["status"]]
+    known = fence.load(run.scan_timestamp)
+    outcome = _outcome(end, run, known)
+    manifest: Manifest | None
+    try:
+        manifest, recorded = fence.finish(
+            run, outcome, ended_at=_instant(end["stopDate"]), error=error, retention_days=retention_days
+        )
+    except Superseded as late:
+        logger.info("Late event: the run was redriven since", reason=str(late), status=end["status"])
+        manifest, recorded = fence.load(run.scan_timestamp), False
+    if manifest is None or manifest.status is Status.SKIPPED:
+        return False, False  # expired meanwhile; or stopped when it had nothing to do
+    if not recorded and manifest.attempt == run.attempt:
+        # The finally path recorded it, and may have died before it told.
+        outcome, error = manifest.outcome, manifest.error
+    return recorded, metrics.report(fence, run, manifest, outcome, error)
 
 
-def _attempt(manifest: Manifest | None, stopped_at: datetime) -> int:
-    """Return the attempt that was stopped."""
-    if manifest is None:
-        return 1
-    if manifest.finished_by == "CleanUp" and stopped_at > timestamps.parse(manifest.item["finished_at"]):
-        # Not the same event once more: the run was redriven and has been stopped again.
-        return manifest.current_attempt
-    return manifest.attempt
-
-
-def _outcome(status: str, manifest: Manifest | None, started_at: datetime, stopped_at: datetime) -> Outcome:
-    item = manifest.item if manifest is not None else {}
-    attempt_started_at = timestamps.parse(item["attempt_started_at"]) if "attempt_started_at" in item else started_at
+def _outcome(end: ExecutionEnd, run: Run, known: Manifest | None) -> Outcome:
+    """Return the result of an attempt that ended without its finally path: what its last saved page tells."""
+    same = known is not None and known.attempt == run.attempt
+    totals = known.outcome if known is not None and (same or known.attempt < run.attempt) else None
+    began = _instant(end.get("redriveDate") or end["startDate"])
+    duration_ms = end["stopDate"] - int(began.timestamp() * 1000)
     return Outcome(
-        status=(Status.ABORTED if status == "ABORTED" else Status.FAILED).value,
-        users_scanned=item.get("users_scanned", 0),
-        records_written=item.get("records_written", 0),
-        errors=item.get("errors", 0) + 1,
-        duration_ms=max(0, int((stopped_at - attempt_started_at).total_seconds() * 1000)),
+        status=(Status.ABORTED if end["status"] == "ABORTED" else Status.FAILED).value,
+        users_scanned=totals["users_scanned"] if totals is not None else 0,
+        records_written=totals["records_written"] if totals is not None else 0,
+        # What ended the attempt counts as an error, too. The errors of a former attempt are no errors of this one.
+        errors=(totals["errors"] if totals is not None and same else 0) + 1,
+        duration_ms=max(0, duration_ms),
+        attempt=run.attempt,
     )
+
+
+def _instant(epoch_milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(epoch_milliseconds / 1000, UTC)

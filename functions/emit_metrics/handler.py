@@ -1,126 +1,95 @@
-"""EmitMetrics: say what became of the attempt, as metrics, as a log line, and in the manifest.
+"""EmitMetrics: say what became of the attempt, in the manifest, as metrics, and as a log line.
 
 It runs on success and on failure alike, so after an early failure most of the state data is absent.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, TypedDict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, metrics, timestamps
 from functions.shared.causes import describe
-from functions.shared.manifest import ForeignManifest, Manifest, Manifests, Status
 from functions.shared.model import Outcome, State, first_cursor
+from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
+from functions.table.fence import Fence, ForeignManifest
+from functions.table.manifest import Manifest, Status
+
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions import SFNClient
 
 
 class Event(TypedDict):
     """What the state EmitMetrics sends."""
 
-    execution_arn: str
-    started_at: str
+    run: RunEvent
     state: State
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The function's configuration."""
-
-    table_name: str
-    retention_days: int
-
-    @classmethod
-    def from_environment(cls) -> "Settings":
-        """Read DYNAMODB_TABLE_NAME and RETENTION_DAYS."""
-        return cls(configuration.table_name(), configuration.retention_days())
 
 
 @step("EmitMetrics")
 def handler(event: Event, context: LambdaContext) -> Outcome:
     """Handle one invocation by the state machine."""
-    settings = Settings.from_environment()
     return emit_metrics(
-        event,
-        manifests=Manifests(clients.dynamodb(), settings.table_name),
-        retention_days=settings.retention_days,
-        now=timestamps.now(),
+        event["state"],
+        Run.of(event),
+        fence=Fence(clients.dynamodb(), configuration.table_name()),
+        stepfunctions=clients.stepfunctions(),
+        retention_days=configuration.retention_days(),
     )
 
 
-def emit_metrics(event: Event, *, manifests: Manifests, retention_days: int, now: datetime) -> Outcome:
-    """Record the attempt's result in the manifest, then emit the metrics and the completion log line.
+def emit_metrics(state: State, run: Run, *, fence: Fence, stepfunctions: "SFNClient", retention_days: int) -> Outcome:
+    """Record the attempt's result in the manifest, then emit its metrics and its log line. Safe to run twice, and late.
 
-    The manifest remembers for which attempt this was done. A retry after a lost response therefore emits nothing a
-    second time.
+    The metrics are emitted at least once: a retry does it where its first try did not come so far.
 
     Returns
     -------
     The outcome, by which the state machine decides between ScanSucceeded and FailScan.
-    """
-    state = event["state"]
-    execution_started_at = timestamps.parse(event["started_at"])
-    scan_timestamp = timestamps.to_seconds(execution_started_at)
-    manifest = manifests.load(scan_timestamp)
-    if manifest is not None and manifest.execution_arn != event["execution_arn"]:
-        manifest = None
-    attempt = _attempt(state, manifest)
-    started_at = _started_at(state, manifest, attempt, execution_started_at, now)
-    logger.append_keys(scan_timestamp=scan_timestamp, attempt=attempt)
 
-    error = describe(state["error"]) if "error" in state else None
-    outcome = _outcome(state, duration_ms=int((now - started_at).total_seconds() * 1000))
-    result: dict[str, Any] = {**outcome, "finished_at": timestamps.to_milliseconds(now)}
-    if error is not None:
-        result["error_type"], result["error_message"] = error
+    Raises
+    ------
+    Superseded
+        This call is a late one: a newer attempt has begun.
+    """
+    now = timestamps.now()
+    failure = describe(state["error"]) if "error" in state else None
+
+    def finish(run: Run) -> tuple[Run, Manifest, Outcome, tuple[str, str] | None]:
+        outcome = _outcome(state, run.attempt, now - _started_at(state, run, stepfunctions))
+        manifest, recorded = fence.finish(run, outcome, ended_at=now, error=failure, retention_days=retention_days)
+        if recorded:
+            return run, manifest, outcome, failure
+        if manifest.status is not Status.COMPLETE and (newest := run.newest(stepfunctions)) is not run:
+            # Recorded by CleanUp, for the attempt before: this run was redriven, and was told so late.
+            return finish(newest)
+        if failure is not None and (manifest.attempt != run.attempt or manifest.status is Status.SKIPPED):
+            return run, manifest, outcome, failure  # the scan stays what it is, this attempt has failed
+        return run, manifest, {**manifest.outcome, "attempt": run.attempt}, manifest.error
+
     try:
-        first = manifests.finish(
-            scan_timestamp=scan_timestamp,
-            execution_arn=event["execution_arn"],
-            attempt=attempt,
-            finished_by="EmitMetrics",
-            retention_days=retention_days,
-            started_at=timestamps.to_milliseconds(execution_started_at),
-            result=result,
-        )
+        run, manifest, outcome, error = run.fenced(stepfunctions, finish)
     except ForeignManifest as foreign:
         # This run failed before it could see that another one had its scan. Its failure still counts.
-        logger.warning("The manifest is another execution's and stays as it is", error_message=str(foreign))
-        first = True
-    if first:
-        metrics.emit(outcome, execution_arn=event["execution_arn"], scan_timestamp=scan_timestamp)
-        metrics.log_end(outcome, error)
+        logger.warning("The manifest is another execution's and stays as it is", owner=str(foreign))
+        outcome = _outcome(state, run.attempt, now - run.started_at)
+        metrics.emit(outcome, execution_arn=run.execution_arn, scan_timestamp=run.scan_timestamp)
+        metrics.log_end(outcome, failure)
+        return outcome
+    logger.append_keys(attempt=run.attempt)
+    metrics.report(fence, run, manifest, outcome, error)
     return outcome
 
 
-def _attempt(state: State, manifest: Manifest | None) -> int:
-    """Return the attempt that ends here."""
+def _started_at(state: State, run: Run, stepfunctions: "SFNClient") -> datetime:
     scan = state.get("scan")
-    if manifest is None:
-        return scan["attempt"] if scan is not None else 1
-    if manifest.finished_by == "CleanUp":
-        # Stopped in the middle and recorded so, yet it runs: it was redriven past AcquireLock.
-        return manifest.current_attempt
-    if scan is not None:
-        return scan["attempt"]
-    # AcquireLock failed. FailScan opens each further attempt in the manifest, so the number is there.
-    return manifest.attempt
-
-
-def _started_at(
-    state: State, manifest: Manifest | None, attempt: int, execution_started_at: datetime, now: datetime
-) -> datetime:
-    """Return when the attempt that ends here began."""
-    scan = state.get("scan")
-    if scan is not None and scan["attempt"] == attempt:
+    if scan is not None and scan["attempt"] == run.attempt:
         return timestamps.parse(scan["started_at"])
-    if manifest is not None and manifest.attempt == attempt and "attempt_started_at" in manifest.item:
-        return timestamps.parse(manifest.item["attempt_started_at"])
-    return execution_started_at if attempt == 1 else now
+    return run.began_at(stepfunctions)
 
 
-def _outcome(state: State, duration_ms: int) -> Outcome:
+def _outcome(state: State, attempt: int, duration: timedelta) -> Outcome:
     cursor = state.get("cursor") or first_cursor()
     if "error" in state:
         status = Status.FAILED
@@ -134,5 +103,6 @@ def _outcome(state: State, duration_ms: int) -> Outcome:
         records_written=cursor["records_written"],
         # The error that ended a failed attempt counts as one, so that the alarm on Errors sees every failure.
         errors=cursor["errors"] + int(status is Status.FAILED),
-        duration_ms=duration_ms,
+        duration_ms=max(0, duration // timedelta(milliseconds=1)),
+        attempt=attempt,
     )

@@ -4,25 +4,26 @@ Step Functions re-enters a Fail state on redrive and fails again, so the run end
 Retry: its error is the result.
 """
 
-from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.shared import clients, configuration, timestamps
+from functions.shared import clients
 from functions.shared.causes import describe
-from functions.shared.errors import ScanFailed
-from functions.shared.manifest import ForeignManifest, Manifests
+from functions.shared.errors import InvalidInput, ScanFailed
 from functions.shared.model import State
+from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
+
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions import SFNClient
 
 
 class Event(TypedDict):
     """What the state FailScan sends."""
 
-    execution_arn: str
-    started_at: str
+    run: RunEvent
     state: State
 
 
@@ -32,57 +33,50 @@ class Redriven(TypedDict):
     attempt: int
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The function's configuration."""
-
-    table_name: str
-    retention_days: int
-
-    @classmethod
-    def from_environment(cls) -> "Settings":
-        """Read DYNAMODB_TABLE_NAME and RETENTION_DAYS."""
-        return cls(configuration.table_name(), configuration.retention_days())
-
-
 @step("FailScan")
 def handler(event: Event, context: LambdaContext) -> Redriven:
     """Handle one invocation by the state machine."""
-    settings = Settings.from_environment()
-    return fail_scan(
-        event,
-        manifests=Manifests(clients.dynamodb(), settings.table_name),
-        retention_days=settings.retention_days,
-    )
+    return fail_scan(event["state"], Run.of(event), stepfunctions=clients.stepfunctions())
 
 
-def fail_scan(event: Event, *, manifests: Manifests, retention_days: int) -> Redriven:
-    """End the attempt, or return when this attempt was ended before, which only a redrive can bring about.
+def fail_scan(state: State, run: Run, *, stepfunctions: "SFNClient") -> Redriven:
+    """End the attempt that failed; return where the run is at a newer one by now, which only a redrive can bring about.
+
+    Which attempt failed stands in the state data, so that neither a table that cannot be reached keeps a redriven run
+    from going on, nor a run goes round in circles.
 
     Raises
     ------
     ScanFailed
         The attempt failed. The message tells which error it was, how far the scan got, and what a redrive does.
     """
-    started_at = timestamps.parse(event["started_at"])
-    scan_timestamp = timestamps.to_seconds(started_at)
-    message = f"scan {scan_timestamp} failed: {story(event['state'])}"
-    try:
-        attempt = manifests.note_failure(
-            scan_timestamp=scan_timestamp,
-            execution_arn=event["execution_arn"],
-            started_at=timestamps.to_milliseconds(started_at),
-            retention_days=retention_days,
-        )
-    except (ClientError, BotoCoreError, ForeignManifest) as error:
-        # The original error must not be hidden by this one.
-        raise ScanFailed(
-            f"{message} The manifest could not note this ({error}), so the first redrive will end here once more."
-        ) from error
-    if attempt is None:
-        raise ScanFailed(f"{message} Redrive this execution to resume the scan at its checkpoint.")
-    logger.info("Redriven: the scan resumes", scan_timestamp=scan_timestamp, attempt=attempt)
-    return Redriven(attempt=attempt)
+    failed_attempt = _failed_attempt(state)
+    if run.attempt <= failed_attempt:
+        try:
+            run = run.newest(stepfunctions)
+        except (ClientError, BotoCoreError) as error:
+            # The original error must not be hidden by this one.
+            logger.warning("Step Functions does not say whether the run was redriven", error_message=str(error))
+    if run.attempt <= failed_attempt:
+        raise ScanFailed(f"scan {run.scan_timestamp} failed: {story(state)} {_what_next(state)}")
+    logger.append_keys(attempt=run.attempt)
+    logger.info("Redriven: the scan resumes")
+    return Redriven(attempt=run.attempt)
+
+
+def _what_next(state: State) -> str:
+    if "error" in state and state["error"].get("Error") == InvalidInput.__name__:
+        return "Start a new execution with another input: a redrive keeps this one."
+    return "Redrive this execution to resume the scan at its checkpoint."
+
+
+def _failed_attempt(state: State) -> int:
+    """Return the attempt that brought the run here, as the last step knew it that said so."""
+    return max(
+        state["scan"]["attempt"] if "scan" in state else 0,
+        state["outcome"]["attempt"] if "outcome" in state else 0,
+        state.get("redrive_count", 0) + 1,
+    )
 
 
 def story(state: State) -> str:

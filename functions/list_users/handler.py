@@ -1,7 +1,6 @@
 """ListUsers: one page of the account's IAM users, cut into batches, small enough for the state machine."""
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -9,12 +8,15 @@ from botocore.exceptions import ClientError
 
 from functions.shared import clients, configuration, timestamps
 from functions.shared.errors import MarkerNotAdvancing, error_code
-from functions.shared.model import Batch, Cursor, Page, Scan, User
+from functions.shared.model import Batch, Cursor, Page, Scan
+from functions.shared.run import RunEvent
 from functions.shared.step import logger, step
+from functions.table.manifest import spans_too_long
+from functions.table.record import user_of
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
-    from types_boto3_iam.type_defs import ListUsersResponseTypeDef, UserTypeDef
+    from types_boto3_iam.type_defs import ListUsersResponseTypeDef
 
 PAGE_BYTES = 192 * 1024
 """The most a page may take of the 256 KiB that a state may carry; the rest is for the scan, the cursor, the writes
@@ -27,37 +29,44 @@ _MARKER_REFUSED_CODES = frozenset({"ValidationError", "InvalidInput", "InvalidMa
 class Event(TypedDict):
     """What the state ListUsers sends."""
 
+    run: RunEvent
     scan: Scan
     cursor: Cursor
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The function's configuration: users per page, users per batch."""
-
-    page_size: int
-    batch_size: int
-
-    @classmethod
-    def from_environment(cls) -> "Settings":
-        """Read PAGE_SIZE and BATCH_SIZE."""
-        return cls(configuration.page_size(), configuration.batch_size())
 
 
 @step("ListUsers")
 def handler(event: Event, context: LambdaContext) -> Page:
     """Handle one invocation by the state machine."""
-    return list_users(event["cursor"], iam=clients.iam(), settings=Settings.from_environment())
+    return list_users(
+        event["cursor"],
+        iam=clients.iam(),
+        page_size=configuration.page_size(),
+        batch_size=configuration.batch_size(),
+        span_limit_seconds=configuration.scan_timeout_seconds(),
+    )
 
 
-def list_users(cursor: Cursor, *, iam: "IAMClient", settings: Settings, page_bytes: int = PAGE_BYTES) -> Page:
-    """Return the page at the cursor.
+def list_users(
+    cursor: Cursor,
+    *,
+    iam: "IAMClient",
+    page_size: int,
+    batch_size: int,
+    span_limit_seconds: int,
+    page_bytes: int = PAGE_BYTES,
+) -> Page:
+    """Return the page at the cursor, or the first page again where the listing cannot go on from there.
 
     IAM may return fewer users than asked for, or none, and say that there are more: only the marker counts
     (https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListUsers.html).
 
     Parameters
     ----------
+    page_size, batch_size
+        Users to ask for, and users of a batch.
+    span_limit_seconds
+        The longest time that a listing may span. A run that is redriven days later would record today's users beside
+        those of then; so it lists all of them again.
     page_bytes
         The page's size as JSON that must not be passed. A larger page is listed again from the same marker with fewer
         users, because a Marker is opaque and a page cannot be cut in the middle.
@@ -71,8 +80,12 @@ def list_users(cursor: Cursor, *, iam: "IAMClient", settings: Settings, page_byt
     """
     marker = cursor["marker"]
     restarted = False
-    max_items = settings.page_size
+    if marker is not None and spans_too_long(cursor["listed_from"], timestamps.now(), span_limit_seconds):
+        logger.warning("The listing has become too old; it starts again", listed_from=cursor["listed_from"])
+        marker, restarted = None, True
+    max_items = page_size
     while True:
+        listed_from = timestamps.now()
         try:
             response = _call(iam, marker, max_items)
         except ClientError as error:
@@ -90,7 +103,16 @@ def list_users(cursor: Cursor, *, iam: "IAMClient", settings: Settings, page_byt
             raise MarkerNotAdvancing(
                 f"IAM answered page {cursor['page'] + 1} with the marker it was asked for; the scan cannot go on"
             )
-        page = _page([_user(user) for user in response["Users"]], next_marker, settings.batch_size, restarted)
+        # By name: a page that names a user twice must not make one write of the same key twice, which DynamoDB refuses.
+        users = list({user["UserName"]: user_of(user) for user in response["Users"]}.values())
+        page = Page(
+            batches=[Batch(users=users[start : start + batch_size]) for start in range(0, len(users), batch_size)],
+            count=len(users),
+            next_marker=next_marker,
+            restarted=restarted,
+            listed_from=timestamps.to_milliseconds(listed_from),
+            listed_until=timestamps.to_milliseconds(timestamps.now()),
+        )
         size = len(json.dumps(page))
         if size <= page_bytes or page["count"] <= 1:
             logger.info("Page of users listed", page=cursor["page"] + 1, users=page["count"], bytes=size)
@@ -103,20 +125,3 @@ def _call(iam: "IAMClient", marker: str | None, max_items: int) -> "ListUsersRes
     if marker is None:
         return iam.list_users(MaxItems=max_items)
     return iam.list_users(MaxItems=max_items, Marker=marker)
-
-
-def _user(user: "UserTypeDef") -> User:
-    record = User(
-        user_name=user["UserName"],
-        user_id=user["UserId"],
-        arn=user["Arn"],
-        create_date=timestamps.to_seconds(user["CreateDate"]),
-    )
-    if "PasswordLastUsed" in user:
-        record["password_last_used"] = timestamps.to_seconds(user["PasswordLastUsed"])
-    return record
-
-
-def _page(users: list[User], next_marker: str | None, batch_size: int, restarted: bool) -> Page:
-    batches = [Batch(users=users[start : start + batch_size]) for start in range(0, len(users), batch_size)]
-    return Page(batches=batches, count=len(users), next_marker=next_marker, restarted=restarted)

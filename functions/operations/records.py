@@ -7,10 +7,10 @@ from typing import Any
 
 from functions.operations.errors import OperationError
 from functions.operations.stack import INDEX, Stack
-from functions.shared import items
-from functions.shared.manifest import MANIFEST_SORT_KEY_PREFIX, MANIFEST_USER_NAME, Status
-from functions.shared.model import Item
 from functions.shared.timestamps import parse, to_seconds
+from functions.table import wire
+from functions.table.manifest import MANIFEST_SORT_KEY_PREFIX, MANIFEST_USER_NAME, Status
+from functions.table.wire import Item
 
 LATEST = "latest"
 COMPARED = ("arn", "create_date", "password_last_used")
@@ -35,7 +35,7 @@ def scans(stack: Stack, *, newest_first: bool = True) -> Iterator[Item]:
     yield from _query(
         stack,
         KeyConditionExpression="user_name = :name AND begins_with(scan_timestamp, :prefix)",
-        ExpressionAttributeValues=items.to_wire(
+        ExpressionAttributeValues=wire.to_wire(
             {":name": MANIFEST_USER_NAME, ":prefix": MANIFEST_SORT_KEY_PREFIX, ":now": _now()}
         ),
         ScanIndexForward=not newest_first,
@@ -100,7 +100,7 @@ def users(stack: Stack, scan_timestamp: str) -> Iterator[Item]:
         stack,
         IndexName=INDEX,
         KeyConditionExpression="scan_timestamp = :scan",
-        ExpressionAttributeValues=items.to_wire({":scan": scan_timestamp, ":now": _now()}),
+        ExpressionAttributeValues=wire.to_wire({":scan": scan_timestamp, ":now": _now()}),
     )
 
 
@@ -119,7 +119,7 @@ def history(stack: Stack, user_name: str) -> Iterator[tuple[str, str, Item | Non
     records = _query(
         stack,
         KeyConditionExpression="user_name = :name AND scan_timestamp < :end",
-        ExpressionAttributeValues=items.to_wire({":name": user_name, ":end": _AFTER_ALL_TIMES, ":now": _now()}),
+        ExpressionAttributeValues=wire.to_wire({":name": user_name, ":end": _AFTER_ALL_TIMES, ":now": _now()}),
     )
     for record in records:
         found = str(record["scan_timestamp"])
@@ -180,7 +180,7 @@ def _query(stack: Stack, **query: Any) -> Iterator[Item]:
     )
     for page in pages:
         for item in page["Items"]:
-            yield items.from_wire(item)
+            yield wire.from_wire(item)
 
 
 def _moment(text: str, name: str = "AT") -> datetime:

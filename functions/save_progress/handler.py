@@ -1,20 +1,23 @@
 """SaveProgress: fold a page into the totals, renew the lock's lease, and move the durable checkpoint."""
 
-from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.shared import clients, configuration, timestamps
-from functions.shared.lock import ExecutionLock
-from functions.shared.manifest import Manifests
+from functions.shared import clients, configuration
 from functions.shared.model import Cursor, PageCounts, Scan, WriteResult, first_cursor
+from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
+from functions.table.fence import Fence
+
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions import SFNClient
 
 
 class Event(TypedDict):
     """What the state SaveProgress sends."""
 
+    run: RunEvent
     scan: Scan
     cursor: Cursor
     page: PageCounts
@@ -28,61 +31,35 @@ class Progress(TypedDict):
     cursor: Cursor
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The function's configuration."""
-
-    table_name: str
-    lease_seconds: int
-
-    @classmethod
-    def from_environment(cls) -> "Settings":
-        """Read DYNAMODB_TABLE_NAME and LEASE_SECONDS."""
-        return cls(configuration.table_name(), configuration.lease_seconds())
-
-
 @step("SaveProgress")
 def handler(event: Event, context: LambdaContext) -> Progress:
     """Handle one invocation by the state machine."""
-    settings = Settings.from_environment()
-    dynamodb = clients.dynamodb()
     return save_progress(
         event,
-        lock=ExecutionLock(dynamodb, settings.table_name, settings.lease_seconds),
-        manifests=Manifests(dynamodb, settings.table_name),
+        Run.of(event),
+        fence=Fence(clients.dynamodb(), configuration.table_name()),
+        stepfunctions=clients.stepfunctions(),
+        lease_seconds=configuration.lease_seconds(),
     )
 
 
-def save_progress(event: Event, *, lock: ExecutionLock, manifests: Manifests) -> Progress:
-    """Renew the lease, then record the totals after this page.
+def save_progress(event: Event, run: Run, *, fence: Fence, stepfunctions: "SFNClient", lease_seconds: int) -> Progress:
+    """Renew the lease and record the totals after this page, in one transaction. Safe to run twice, and late.
 
-    Safe to run twice: the totals are computed from the cursor it was given, not added to what is stored. A run that
-    was redriven past AcquireLock, because it had been stopped in the middle, becomes the next attempt here.
+    A run that was redriven past AcquireLock, because it had been stopped in the middle, becomes the next attempt here.
 
     Raises
     ------
     LockLost
         Another live execution took the lock. Two scans at once would load IAM twice, so this one ends.
+    Superseded
+        This call is a late one: its attempt has ended, or its page is not the next.
     """
-    scan = event["scan"]
     cursor = fold(event["cursor"], event["page"], event["writes"])
-    lock.renew(scan["execution_arn"])
-    scan_timestamp, execution_arn = scan["scan_timestamp"], scan["execution_arn"]
-    manifest = manifests.save_progress(scan_timestamp=scan_timestamp, execution_arn=execution_arn, cursor=cursor)
-    if manifest.current_attempt > scan["attempt"]:
-        scan = Scan(
-            scan_timestamp=scan_timestamp,
-            execution_arn=execution_arn,
-            started_at=timestamps.to_milliseconds(timestamps.now()),
-            attempt=manifest.current_attempt,
-        )
-        manifests.go_on(
-            scan_timestamp=scan_timestamp,
-            execution_arn=execution_arn,
-            attempt=scan["attempt"],
-            attempt_started_at=scan["started_at"],
-        )
-        logger.info("Redriven: the scan goes on", attempt=scan["attempt"])
+    scan = run.fenced(stepfunctions, lambda run: fence.save(run, event["scan"], cursor, lease_seconds=lease_seconds))
+    if scan["attempt"] > event["scan"]["attempt"]:
+        logger.append_keys(attempt=scan["attempt"])
+        logger.info("Redriven: the scan goes on")
     logger.info(
         "Page saved",
         page=cursor["page"],
@@ -105,8 +82,11 @@ def fold(cursor: Cursor, page: PageCounts, writes: list[WriteResult]) -> Cursor:
     return Cursor(
         marker=page["next_marker"],
         page=base["page"] + 1,
+        sequence=cursor["sequence"] + 1,
         users_scanned=base["users_scanned"] + page["count"],
         records_written=base["records_written"] + written,
         errors=base["errors"] + page["count"] - written,
         restarts=cursor["restarts"] + int(page["restarted"]),
+        listed_from=base["listed_from"] or page["listed_from"],
+        listed_until=page["listed_until"],
     )

@@ -54,6 +54,11 @@ def lease_seconds() -> int:
     return whole_number("LEASE_SECONDS", 60, 3600)
 
 
+def scan_timeout_seconds() -> int:
+    """Return how long a scan may take, and its listing span, in seconds, from SCAN_TIMEOUT_SECONDS."""
+    return whole_number("SCAN_TIMEOUT_SECONDS", 60, 86_400)
+
+
 def page_size() -> int:
     """Return how many users ListUsers asks for, from PAGE_SIZE. IAM takes MaxItems from 1 to 1,000."""
     return whole_number("PAGE_SIZE", 1, 1000)

@@ -1,7 +1,7 @@
 """The errors that the state machine knows by name.
 
 Step Functions reports a Lambda's exception under the name of its class, so each name here is part of the contract with
-``statemachine/iam_user_monitor.asl.json`` and is what an operator reads in the console. They carry no ``Error`` suffix
+``statemachine/iam_user_monitor.asl.yaml`` and is what an operator reads in the console. They carry no ``Error`` suffix
 for that reason: ``ScanFailed`` and ``LockLost`` are the documented names.
 
 Anything else a function raises is unexpected. It is left to Step Functions, which retries, records and routes it.
@@ -36,6 +36,10 @@ class LockHeld(MonitorError):
 
 class LockLost(MonitorError):
     """The execution lock passed to another live owner while this scan ran. Not retried."""
+
+
+class Superseded(MonitorError):
+    """A late call of an attempt that has ended, or a newer attempt goes on. It has written nothing. Not retried."""
 
 
 class MarkerNotAdvancing(MonitorError):

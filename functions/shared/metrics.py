@@ -1,17 +1,43 @@
 """The five metrics of an attempt, and the log line that goes with them.
 
-EmitMetrics emits them at the end of every attempt; CleanUp does for an attempt that never got there.
+EmitMetrics emits them at the end of every attempt; CleanUp, and AcquireLock of a later attempt, for one whose
+EmitMetrics did not come so far. They are emitted before that is noted: a crash between the two repeats them and never
+loses them.
 """
 
 from typing import Any
 
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from functions.shared.manifest import Status
 from functions.shared.model import Outcome
+from functions.shared.run import Run
 from functions.shared.step import logger
+from functions.table.fence import Fence
+from functions.table.manifest import Manifest, Status
 
 NAMESPACE = "IAMUserMonitor"
+
+
+def report(fence: Fence, run: Run, manifest: Manifest, outcome: Outcome, error: tuple[str, str] | None = None) -> bool:
+    """Emit the metrics and the log line of an attempt that has ended, unless the manifest says that it was done.
+
+    Parameters
+    ----------
+    run
+        The attempt.
+    error
+        Name and message of the error that ended it, None where it came to its end.
+
+    Returns
+    -------
+    Whether it was done now.
+    """
+    if run.attempt in manifest.reported:
+        return False
+    emit(outcome, execution_arn=run.execution_arn, scan_timestamp=run.scan_timestamp)
+    log_end(outcome, error)
+    fence.mark_reported(run)
+    return True
 
 
 def emit(outcome: Outcome, *, execution_arn: str, scan_timestamp: str) -> None:
@@ -28,13 +54,7 @@ def emit(outcome: Outcome, *, execution_arn: str, scan_timestamp: str) -> None:
 
 
 def log_end(outcome: Outcome, error: tuple[str, str] | None) -> None:
-    """Write the log line that says how the attempt ended.
-
-    Parameters
-    ----------
-    error
-        Name and message of the error that ended it, None where it came to its end.
-    """
+    """Write the log line that says how the attempt ended."""
     facts: dict[str, Any] = {
         "total_users": outcome["users_scanned"],
         "records_written": outcome["records_written"],

@@ -5,7 +5,10 @@ Step Functions limits the input and output of every state to 256 KiB
 only between ListUsers and SaveProgress.
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import TypedDict
+
+User = dict[str, str]
+"""One IAM user as ListUsers gave it: the attributes of a record that have a source there, see ``table.record``."""
 
 
 class Scan(TypedDict):
@@ -18,6 +21,8 @@ class Scan(TypedDict):
     """When this attempt began, ISO 8601 UTC in milliseconds."""
     attempt: int
     """1, and one more after every redrive."""
+    ttl: int
+    """When every item of the scan expires, epoch seconds."""
 
 
 class Cursor(TypedDict):
@@ -27,23 +32,18 @@ class Cursor(TypedDict):
     """The IAM Marker of the next page, None for the first page and after the last."""
     page: int
     """Pages completed."""
+    sequence: int
+    """The manifest's number after the last attempt began, or page was saved: by it a late SaveProgress is known."""
     users_scanned: int
     records_written: int
     errors: int
     """Users of this attempt for whom no record could be written."""
     restarts: int
-    """How often IAM refused the marker in this attempt and the listing began again."""
-
-
-class User(TypedDict):
-    """One IAM user as ListUsers gave it."""
-
-    user_name: str
-    user_id: str
-    arn: str
-    create_date: str
-    password_last_used: NotRequired[str]
-    """Absent when IAM gives none: no password, or not used since 2014-10-20."""
+    """How often the listing began again in this attempt: IAM refused its marker, or it had become too old."""
+    listed_from: str | None
+    """When IAM was asked for the first page of this listing, ISO 8601 UTC in milliseconds."""
+    listed_until: str | None
+    """When IAM had answered the last page so far."""
 
 
 class Batch(TypedDict):
@@ -59,7 +59,10 @@ class Page(TypedDict):
     count: int
     next_marker: str | None
     restarted: bool
-    """True when IAM refused the cursor's marker and this is the first page again."""
+    """True when this is the first page again: IAM refused the cursor's marker, or the listing had become too old."""
+    listed_from: str
+    """When IAM was asked for the page, and until when it had answered, ISO 8601 UTC in milliseconds."""
+    listed_until: str
 
 
 class PageCounts(TypedDict):
@@ -68,6 +71,8 @@ class PageCounts(TypedDict):
     count: int
     next_marker: str | None
     restarted: bool
+    listed_from: str
+    listed_until: str
 
 
 class WriteResult(TypedDict):
@@ -92,6 +97,7 @@ class Outcome(TypedDict):
     records_written: int
     errors: int
     duration_ms: int
+    attempt: int
 
 
 class State(TypedDict, total=False):
@@ -105,12 +111,20 @@ class State(TypedDict, total=False):
     outcome: Outcome
     emit_metrics_error: ErrorInfo
     release_lock_error: ErrorInfo
+    redrive_count: int
+    """Set by ScanNotBegun: the redrive in which AcquireLock failed, 0 before any."""
 
 
-Item = dict[str, Any]
-"""A DynamoDB item in plain Python values."""
-
-
-def first_cursor() -> Cursor:
-    """Return the cursor of a scan that has listed nothing yet."""
-    return Cursor(marker=None, page=0, users_scanned=0, records_written=0, errors=0, restarts=0)
+def first_cursor(sequence: int = 0) -> Cursor:
+    """Return the cursor of a listing that has not begun yet."""
+    return Cursor(
+        marker=None,
+        page=0,
+        sequence=sequence,
+        users_scanned=0,
+        records_written=0,
+        errors=0,
+        restarts=0,
+        listed_from=None,
+        listed_until=None,
+    )

@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from functions.shared.errors import named
+from functions.shared.run import Run
 
 SERVICE = "iam-user-monitor"
 
@@ -35,14 +36,7 @@ def step(state: str) -> Callable[[Handler], Handler]:
     def wrap(handler: Handler) -> Handler:
         @functools.wraps(handler)
         def run(event: Any, context: LambdaContext) -> Any:
-            scan = _scan_of(event)
-            logger.append_keys(
-                state=state,
-                execution_arn=scan.get("execution_arn") or event.get("execution_arn"),
-                scan_timestamp=scan.get("scan_timestamp"),
-                attempt=scan.get("attempt"),
-                request_id=getattr(context, "aws_request_id", None),
-            )
+            logger.append_keys(state=state, request_id=getattr(context, "aws_request_id", None), **_story_of(event))
             try:
                 return handler(event, context)
             except ClientError as error:
@@ -56,6 +50,9 @@ def step(state: str) -> Callable[[Handler], Handler]:
     return wrap
 
 
-def _scan_of(event: dict[str, Any]) -> dict[str, Any]:
-    scan = event.get("scan") or event.get("state", {}).get("scan") or {}
-    return dict(scan)
+def _story_of(event: dict[str, Any]) -> dict[str, Any]:
+    """Return which run an event is about; None for what a step finds out by itself."""
+    if "run" not in event:
+        return dict.fromkeys(("execution_arn", "scan_timestamp", "attempt"))
+    run = Run.of(event)
+    return {"execution_arn": run.execution_arn, "scan_timestamp": run.scan_timestamp, "attempt": run.attempt}

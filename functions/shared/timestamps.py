@@ -32,8 +32,3 @@ def to_milliseconds(instant: datetime) -> str:
 def now() -> datetime:
     """Return the present instant in UTC."""
     return datetime.now(UTC)
-
-
-def expiry(scan_timestamp: str, retention_days: int) -> int:
-    """Return when an item of a scan expires, in epoch seconds: the scan's time plus the retention."""
-    return int(parse(scan_timestamp).timestamp()) + retention_days * SECONDS_PER_DAY

@@ -3,16 +3,19 @@
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from functions.shared import clients, configuration, items, timestamps
+from functions.shared import clients, configuration
 from functions.shared.errors import is_throttling
-from functions.shared.model import Batch, Item, Scan, User, WriteResult
+from functions.shared.model import Batch, Scan, WriteResult
+from functions.shared.run import RunEvent
 from functions.shared.step import logger, step
+from functions.table import wire
+from functions.table.record import record_of
+from functions.table.wire import Item
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -29,47 +32,27 @@ SAFETY_MARGIN_SECONDS = 2.0
 class Event(TypedDict):
     """What one iteration of WriteRecords sends."""
 
+    run: RunEvent
     scan: Scan
     batch: Batch
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The function's configuration."""
-
-    table_name: str
-    retention_days: int
-
-    @classmethod
-    def from_environment(cls) -> "Settings":
-        """Read DYNAMODB_TABLE_NAME and RETENTION_DAYS."""
-        return cls(configuration.table_name(), configuration.retention_days())
+    listed_at: str
 
 
 @step("WriteBatch")
 def handler(event: Event, context: LambdaContext) -> WriteResult:
     """Handle one invocation by the state machine."""
-    settings = Settings.from_environment()
-    expires_at = timestamps.expiry(event["scan"]["scan_timestamp"], settings.retention_days)
+    scan = event["scan"]
     remaining = context.get_remaining_time_in_millis() / 1000
     return write_records(
-        [record(user, event["scan"], expires_at) for user in event["batch"]["users"]],
+        [
+            record_of(user, scan_timestamp=scan["scan_timestamp"], listed_at=event["listed_at"], ttl=scan["ttl"])
+            for user in event["batch"]["users"]
+        ],
         dynamodb=clients.dynamodb(),
-        table_name=settings.table_name,
+        table_name=configuration.table_name(),
         # A function with a very short timeout still gets half of it for its work.
         seconds=max(remaining - SAFETY_MARGIN_SECONDS, remaining / 2),
     )
-
-
-def record(user: User, scan: Scan, expires_at: int) -> Item:
-    """Return the item that is stored for a user of a scan.
-
-    Parameters
-    ----------
-    expires_at
-        The item's ttl, epoch seconds.
-    """
-    return {**user, "scan_timestamp": scan["scan_timestamp"], "ttl": expires_at}
 
 
 def write_records(
@@ -102,7 +85,7 @@ def write_records(
         DynamoDB refused the call. Other errors that no retry can mend pass as they are.
     """
     deadline = clock() + seconds
-    pending: list[dict[str, Any]] = [{"PutRequest": {"Item": items.to_wire(record)}} for record in records]
+    pending: list[dict[str, Any]] = [{"PutRequest": {"Item": wire.to_wire(record)}} for record in records]
     attempt = 0
     while pending:
         unprocessed: list[dict[str, Any]] = []

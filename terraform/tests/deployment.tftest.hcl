@@ -133,6 +133,21 @@ run "names_belong_together" {
   }
 
   assert {
+    condition = jsonencode({
+      for step, function in aws_lambda_function.step : step => sort(keys(function.environment[0].variables))
+      }) == jsonencode({
+      acquire_lock  = ["DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL", "RETENTION_DAYS", "SCAN_TIMEOUT_SECONDS"]
+      list_users    = ["BATCH_SIZE", "LOG_LEVEL", "PAGE_SIZE", "SCAN_TIMEOUT_SECONDS"]
+      write_batch   = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL"]
+      save_progress = ["DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL"]
+      emit_metrics  = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RETENTION_DAYS"]
+      fail_scan     = ["LOG_LEVEL"]
+      clean_up      = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RETENTION_DAYS"]
+    })
+    error_message = "A step is told more or less than it reads."
+  }
+
+  assert {
     condition = alltrue([
       for step, function in aws_lambda_function.step : alltrue([
         for name in keys(function.environment[0].variables) :
@@ -143,12 +158,13 @@ run "names_belong_together" {
   }
 
   assert {
-    condition = alltrue([
-      for step, function in aws_lambda_function.step :
-      function.environment[0].variables["LOG_LEVEL"] == "INFO"
-      && lookup(function.environment[0].variables, "DYNAMODB_TABLE_NAME", "") == (step == "list_users" ? "" : "iam-user-records")
-    ])
-    error_message = "The table and the log level must reach the functions under their documented names, and the table not the one that needs none."
+    condition     = aws_lambda_function.step["write_batch"].environment[0].variables == tomap({ DYNAMODB_TABLE_NAME = "iam-user-records", LOG_LEVEL = "INFO" })
+    error_message = "The table and the log level must reach the functions under their documented names."
+  }
+
+  assert {
+    condition     = alltrue([for step in ["acquire_lock", "list_users"] : aws_lambda_function.step[step].environment[0].variables.SCAN_TIMEOUT_SECONDS == tostring(var.scan_timeout_seconds)])
+    error_message = "The span of a listing must be limited by the time that a scan may take."
   }
 
   assert {

@@ -34,14 +34,21 @@ run "each_step_may_do_exactly_its_work" {
         if !contains(["Logs", "Tracing"], statement.Sid)
       }
       }) == jsonencode({
-      acquire_lock  = { Lock = ["dynamodb:DeleteItem", "dynamodb:PutItem"], Manifest = ["dynamodb:GetItem", "dynamodb:UpdateItem"] }
-      list_users    = { Account = ["iam:ListUsers"] }
-      write_batch   = { Records = ["dynamodb:BatchWriteItem"] }
-      save_progress = { Lock = ["dynamodb:PutItem", "dynamodb:UpdateItem"], Manifest = ["dynamodb:UpdateItem"] }
-      emit_metrics  = { Manifest = ["dynamodb:GetItem", "dynamodb:UpdateItem"] }
-      fail_scan     = { Manifest = ["dynamodb:GetItem", "dynamodb:UpdateItem"] }
+      acquire_lock = {
+        LockAndManifest = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Manifest        = ["dynamodb:GetItem"]
+        Executions      = ["states:DescribeExecution"]
+      }
+      list_users  = { Account = ["iam:ListUsers"] }
+      write_batch = { Records = ["dynamodb:BatchWriteItem"] }
+      save_progress = {
+        LockAndManifest = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Executions      = ["states:DescribeExecution"]
+      }
+      emit_metrics = { Manifest = ["dynamodb:UpdateItem"], Executions = ["states:DescribeExecution"] }
+      fail_scan    = { Executions = ["states:DescribeExecution"] }
       clean_up = {
-        Lock        = ["dynamodb:DeleteItem", "dynamodb:GetItem"]
+        Lock        = ["dynamodb:DeleteItem"]
         Manifest    = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
         Executions  = ["states:DescribeExecution"]
         DeadLetters = ["sqs:SendMessage"]
@@ -54,14 +61,15 @@ run "each_step_may_do_exactly_its_work" {
     condition = alltrue(flatten([
       for step, document in data.aws_iam_policy_document.step : [
         for statement in jsondecode(document.json).Statement : jsonencode(statement.Resource) == jsonencode({
-          Lock        = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
-          Manifest    = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
-          Records     = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
-          Account     = "*"
-          Executions  = "arn:aws:states:eu-west-1:123456789012:execution:iam-user-monitor:*"
-          DeadLetters = "arn:aws:sqs:eu-west-1:123456789012:iam-user-monitor-clean-up-dead-letters"
-          Logs        = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/iam-user-monitor-${replace(step, "_", "-")}:*"
-          Tracing     = "*"
+          LockAndManifest = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+          Lock            = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+          Manifest        = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+          Records         = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+          Account         = "*"
+          Executions      = "arn:aws:states:eu-west-1:123456789012:execution:iam-user-monitor:*"
+          DeadLetters     = "arn:aws:sqs:eu-west-1:123456789012:iam-user-monitor-clean-up-dead-letters"
+          Logs            = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/iam-user-monitor-${replace(step, "_", "-")}:*"
+          Tracing         = "*"
         }[statement.Sid])
       ]
     ]))
@@ -71,19 +79,22 @@ run "each_step_may_do_exactly_its_work" {
   assert {
     condition = alltrue(flatten([
       for document in concat(values(data.aws_iam_policy_document.step), [data.aws_iam_policy_document.state_machine]) : [
-        for statement in jsondecode(document.json).Statement : jsonencode(try(statement.Condition, {})) == jsonencode(
-          contains(["Lock", "ReleaseLock", "Manifest"], statement.Sid) ? {
-            "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = statement.Sid == "Manifest" ? "__scan__" : "__execution_lock__" }
-            Null                        = { "dynamodb:LeadingKeys" = "false" }
-          } : {}
-        )
+        for statement in jsondecode(document.json).Statement : jsonencode(try(statement.Condition, null)) == try(jsonencode({
+          "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = {
+            LockAndManifest = ["__execution_lock__", "__scan__"]
+            Lock            = "__execution_lock__"
+            ReleaseLock     = "__execution_lock__"
+            Manifest        = "__scan__"
+          }[statement.Sid] }
+          Null = { "dynamodb:LeadingKeys" = "false" }
+        }), "null")
       ]
     ]))
     error_message = "Exactly the statements on the lock and the manifests must be limited to their keys, and refuse a request without a key."
   }
 
   assert {
-    condition     = strcontains(file("../functions/shared/lock.py"), "\"user_name\": \"${local.lock_key}\"") && strcontains(file("../functions/shared/manifest.py"), "MANIFEST_USER_NAME = \"${local.manifest_key}\"")
+    condition     = strcontains(file("../functions/table/lock.py"), "\"user_name\": \"${local.lock_key}\"") && strcontains(file("../functions/table/manifest.py"), "MANIFEST_USER_NAME = \"${local.manifest_key}\"")
     error_message = "The keys in the policies are not those of the functions."
   }
 }
@@ -208,8 +219,9 @@ run "a_customer_managed_key_may_be_used_where_it_is_needed_and_through_that_serv
       }) == jsonencode({
       for step in ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan", "clean_up"] : step => merge(
         { EnvironmentKey = ["kms:Decrypt"] },
-        step == "list_users" ? {} : { TableKey = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"] },
-        step == "clean_up" ? { DeadLettersKey = ["kms:Decrypt", "kms:GenerateDataKey"], ExecutionsKey = ["kms:Decrypt"] } : {},
+        contains(["list_users", "fail_scan"], step) ? {} : { TableKey = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"] },
+        contains(["list_users", "write_batch"], step) ? {} : { ExecutionsKey = ["kms:Decrypt"] },
+        step == "clean_up" ? { DeadLettersKey = ["kms:Decrypt", "kms:GenerateDataKey"] } : {},
       )
     })
     error_message = "A step may use the key for more or less than its work."

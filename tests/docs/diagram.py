@@ -8,6 +8,7 @@ from tests.statemachine import definition
 LABELS = {
     ("LockAcquired?", "ScanSkipped"): "another scan holds the lock",
     ("LockAcquired?", "ListUsers"): "acquired, new or resumed",
+    ("LockAcquired?", "ReleaseLock"): "redriven, complete already",
     ("ListUsers", "WriteRecords"): "one page, in batches",
     ("MorePages?", "ListUsers"): "more pages",
     ("MorePages?", "EmitMetrics"): "all listed",

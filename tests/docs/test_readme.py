@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from functions.table.record import ATTRIBUTES
 from tests.docs import diagram
 from tests.statemachine import definition
 
@@ -69,15 +70,7 @@ def test_every_state_with_work_to_do_is_explained() -> None:
 
 def test_the_documented_record_is_valid_json_with_the_documented_attributes() -> None:
     record = json.loads(README.split("```json")[1].split("```")[0])
-    assert record.keys() == {
-        "user_name",
-        "scan_timestamp",
-        "user_id",
-        "arn",
-        "create_date",
-        "password_last_used",
-        "ttl",
-    }
+    assert list(record) == [attribute.name for attribute in ATTRIBUTES]
 
 
 def test_every_documented_make_target_exists() -> None:

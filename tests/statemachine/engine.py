@@ -26,12 +26,15 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from functions.shared import clients
+from functions.table import wire
 from tests.statemachine import definition
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 TABLE = "iam-user-records"
 INDEX = "scan-timestamp-index"
+
+_ASYNCHRONOUS_TRIES = 3
 
 resume_at: dict[str, tuple[str, Any]] = {}
 """The state, and its input, at which an execution that is being redriven begins."""
@@ -103,15 +106,16 @@ class Engine:
     redrives: dict[str, list[datetime]] = field(default_factory=dict)
     """When executions were redriven, by their ARN."""
     _former_events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _clients: dict[str, Any] = field(default_factory=dict)
     _running: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def start(self, execution_input: Any = None, name: str | None = None) -> str:
-        """Start an execution and return its ARN."""
+    def start(self, execution_input: Any = None, name: str | None = None, *, text: str | None = None) -> str:
+        """Start an execution, with an input or the text of one, and return its ARN."""
         started = self.client("stepfunctions").start_execution(
             stateMachineArn=self.state_machine_arn,
             name=name or str(uuid.uuid4()),
-            input=json.dumps({} if execution_input is None else execution_input),
+            input=text or json.dumps({} if execution_input is None else execution_input),
         )
         arn: str = started["executionArn"]
         return arn
@@ -144,9 +148,9 @@ class Engine:
             history=history,
         )
 
-    def run(self, execution_input: Any = None) -> Execution:
+    def run(self, execution_input: Any = None, *, text: str | None = None) -> Execution:
         """Start an execution and wait for its end."""
-        return self.wait(self.start(execution_input))
+        return self.wait(self.start(execution_input, text=text))
 
     def stop(self, arn: str) -> None:
         """Stop an execution by hand: it is ABORTED at once, and the calls under way come to their end by themselves."""
@@ -214,11 +218,14 @@ class Engine:
     def deliver(self, event: dict[str, Any]) -> None:
         """Give CleanUp an event, as EventBridge does: late, twice or in another order, if a test wants so.
 
-        A failure of CleanUp itself reaches nobody: on AWS, its event ends in the dead-letter queue.
+        As Lambda does with an asynchronous invocation, it tries twice more. A failure after that reaches nobody: on
+        AWS, the event ends in the dead-letter queue.
         """
         # Not through `invoke`: the rule's function is no part of the state machine.
-        with contextlib.suppress(ClientError), self.under_way(Invocation("clean_up", event)):
-            _handler("clean_up")(json.loads(json.dumps(event)))
+        for _ in range(_ASYNCHRONOUS_TRIES):
+            with contextlib.suppress(ClientError), self.under_way(Invocation("clean_up", event)):
+                _handler("clean_up")(json.loads(json.dumps(event)))
+                return
 
     def clean_up(self, execution: Execution, redrive_count: int | None = None) -> None:
         """Tell CleanUp of the end of an execution, as EventBridge does for one that did not succeed."""
@@ -259,16 +266,10 @@ class Engine:
             iam.create_user(UserName=name, Path=path)
 
     def items(self) -> list[dict[str, Any]]:
-        """Return everything in the table, in plain values."""
-        table = boto3.resource("dynamodb", region_name=REGION).Table(TABLE)
-        found: list[dict[str, Any]] = []
-        arguments: dict[str, Any] = {}
-        while True:
-            answer = table.scan(**arguments)
-            found += answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return found
-            arguments = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        """Return everything in the table, in plain values, in the order of the keys."""
+        pages = self.client("dynamodb").get_paginator("scan").paginate(TableName=TABLE)
+        items = [wire.from_wire(item) for page in pages for item in page["Items"]]
+        return sorted(items, key=lambda item: (item["user_name"], item["scan_timestamp"]))
 
     def records(self) -> list[dict[str, Any]]:
         """Return the user records in the table."""
@@ -285,7 +286,10 @@ class Engine:
 
     def client(self, service: str) -> Any:
         """Return a client for the account."""
-        return boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
+        # One for all of the engine's life: making one takes longer than what it does here.
+        if service not in self._clients:
+            self._clients[service] = boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
+        return self._clients[service]
 
 
 @contextmanager
@@ -307,6 +311,7 @@ def engine(
         "DYNAMODB_TABLE_NAME": TABLE,
         "RETENTION_DAYS": "90",
         "LEASE_SECONDS": "600",
+        "SCAN_TIMEOUT_SECONDS": "1800",
         "PAGE_SIZE": str(page_size),
         "BATCH_SIZE": str(batch_size),
     }

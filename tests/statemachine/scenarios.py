@@ -36,6 +36,8 @@ class Scenario:
         The name of its test case in the mock configuration.
     users, page_size
         The account that the mocked answers describe; two users make a batch.
+    execution_input
+        What the execution is started with.
     route
         The states entered, those of the Map's iterations included, before and after a redrive.
     output
@@ -56,6 +58,7 @@ class Scenario:
     cause: str = ""
     redriven: bool = False
     lock_held: bool = False
+    execution_input: Any = field(default_factory=lambda: {"trigger": "manual"})
 
 
 def complete(users: int) -> dict[str, Any]:
@@ -78,7 +81,19 @@ SCENARIOS = [
         cause="1 user has no record",
     ),
     Scenario(
-        "AcquireLockFails", ("AcquireLock", *FAILURE), "FAILED", error="ScanFailed", cause="AccessDenied: no PutItem"
+        "AcquireLockFails",
+        ("AcquireLock", "ScanNotBegun", *FAILURE),
+        "FAILED",
+        error="ScanFailed",
+        cause="AccessDenied: no PutItem",
+    ),
+    Scenario(
+        "InvalidInput",
+        ("AcquireLock", "ScanNotBegun", *FAILURE),
+        "FAILED",
+        error="ScanFailed",
+        cause="InvalidInput: the execution input must be a JSON object",
+        execution_input="a text",
     ),
     Scenario(
         "ListUsersFails",
@@ -107,6 +122,13 @@ SCENARIOS = [
     Scenario(
         "Redriven",
         (*BEGIN, "ListUsers", *FAILURE, *ONE_PAGE),
+        output=complete(3),
+        redriven=True,
+    ),
+    # Complete, but for its lock: what is left to do is to release it.
+    Scenario(
+        "RedrivenThoughComplete",
+        (*ONE_PAGE[:-1], "FailScan", *BEGIN, "ReleaseLock", "ScanOutcome?", "ScanSucceeded"),
         output=complete(3),
         redriven=True,
     ),

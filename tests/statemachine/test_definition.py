@@ -3,10 +3,13 @@
 import importlib
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from functions.shared import errors
+from functions.shared.run import Run
+from functions.table import lock, wire
 from tests.statemachine import definition
 
 DEFINITION = definition.load()
@@ -21,6 +24,17 @@ TRANSIENT_LAMBDA_ERRORS = {
     "Lambda.ClientExecutionTimeoutException",
     "Lambda.TooManyRequestsException",
 }
+
+
+RUN = {
+    "execution_arn.$": "$$.Execution.Id",
+    "started_at.$": "$$.Execution.StartTime",
+    "redrive_count.$": "$$.Execution.RedriveCount",
+}
+"""What every function is told of its run: who it works for, and the fencing token of what it writes."""
+
+MAY_BE_LATE = {"AcquireLock", "SaveProgress", "EmitMetrics"}
+"""The states whose functions write through the fence, and so may raise Superseded."""
 
 
 def successors(name: str) -> set[str]:
@@ -85,6 +99,33 @@ def test_transient_lambda_errors_are_retried_longer_than_others(name: str) -> No
     assert transient["MaxAttempts"] > retriers[-1]["MaxAttempts"] > 0
 
 
+@pytest.mark.parametrize("name", LAMBDA_TASKS)
+def test_every_function_is_told_its_run(name: str) -> None:
+    payload = LAMBDA_TASKS[name]["Parameters"].get("Payload")
+    if payload is None:
+        # WriteBatch is given the whole item that the Map makes.
+        assert LAMBDA_TASKS[name]["Parameters"]["Payload.$"] == "$"
+        payload = STATES["WriteRecords"]["ItemSelector"]
+    assert payload["run"] == RUN
+    assert next(iter(payload)) == "run"
+
+
+def test_a_late_call_is_not_retried() -> None:
+    """A retry of it would be later still. And where it cannot be raised, no rule speaks of it."""
+    for name, state in TASKS.items():
+        speaking = [rule for rule in state.get("Retry", []) if "Superseded" in rule["ErrorEquals"]]
+        assert [rule["MaxAttempts"] for rule in speaking] == ([0] if name in MAY_BE_LATE else []), name
+        assert speaking in ([], state.get("Retry", [])[:1]), name
+
+
+def test_what_may_be_late_is_what_writes_through_the_fence() -> None:
+    for name in LAMBDA_TASKS.keys() - MAY_BE_LATE:
+        handler = importlib.import_module(f"functions.{definition.folder_of(name)}.handler")
+        assert not hasattr(handler, "Fence"), name
+    for name in MAY_BE_LATE:
+        assert hasattr(importlib.import_module(f"functions.{definition.folder_of(name)}.handler"), "Fence"), name
+
+
 def test_fail_scan_is_neither_retried_nor_caught() -> None:
     """Its error is the result of the run, and a second call would be taken for a redrive."""
     assert "Retry" not in STATES["FailScan"]
@@ -93,9 +134,25 @@ def test_fail_scan_is_neither_retried_nor_caught() -> None:
 
 def test_every_catch_keeps_the_state_data() -> None:
     for name, state in STATES.items():
+        if name == "AcquireLock":
+            continue  # its state data are the execution's input
         for catcher in state.get("Catch", []):
             assert "ResultPath" in catcher, name
             assert catcher["ResultPath"] != "$", name
+
+
+def test_the_input_takes_no_part_in_what_follows_a_failure_to_begin() -> None:
+    """It may be any JSON: a text has no place for an error, and an object may pose as ``$.scan`` or ``$.outcome``."""
+    catchers = STATES["AcquireLock"]["Catch"]
+    assert {catcher["Next"] for catcher in catchers} == {"ScanNotBegun"}
+    assert [catcher for catcher in catchers if "ResultPath" in catcher] == []
+    not_begun = STATES["ScanNotBegun"]
+    assert not_begun["Parameters"] == {"error.$": "$", "redrive_count.$": RUN["redrive_count.$"]}
+    assert not {"InputPath", "ResultPath", "OutputPath"} & not_begun.keys()
+    # Nor when it succeeds, and no other state reads the input from the context.
+    assert STATES["AcquireLock"]["OutputPath"] == "$.Payload"
+    reading = [name for name, state in STATES.items() if "$$.Execution.Input" in str(state)]
+    assert reading == ["AcquireLock"]
 
 
 def test_only_the_first_failure_is_the_error() -> None:
@@ -115,20 +172,40 @@ def test_every_path_after_the_lock_reaches_its_release() -> None:
     ends = {"ScanSucceeded", "FailScan"}
     assert not ends & set(paths_from("ListUsers", avoiding="ReleaseLock"))
     assert not ends & set(paths_from("EmitMetrics", avoiding="ReleaseLock"))
-    for catcher in STATES["AcquireLock"]["Catch"]:
-        assert catcher["Next"] == "EmitMetrics"
+    assert not ends & set(paths_from("ScanNotBegun", avoiding="ReleaseLock"))
+    # What goes from the lock past the scan was told to do so by AcquireLock, and holds nothing, or what is left of it.
+    assert successors("LockAcquired?") == {"ListUsers", "ReleaseLock", "ScanSkipped"}
 
 
 def test_every_error_goes_through_the_metrics_first() -> None:
-    for name in ("AcquireLock", "ListUsers", "WriteRecords", "SaveProgress"):
+    for name in ("ListUsers", "WriteRecords", "SaveProgress"):
         assert {catcher["Next"] for catcher in STATES[name]["Catch"]} == {"EmitMetrics"}
+    assert STATES["ScanNotBegun"]["Next"] == "EmitMetrics"
+
+
+def test_a_scan_that_is_complete_goes_straight_to_what_is_left_of_it() -> None:
+    complete, acquired = STATES["LockAcquired?"]["Choices"]
+    assert complete["And"] == [
+        {"Variable": "$.acquired", "BooleanEquals": True},
+        {"Variable": "$.complete", "BooleanEquals": True},
+    ]
+    assert complete["Next"] == "ReleaseLock"
+    assert (acquired["Variable"], acquired["Next"]) == ("$.acquired", "ListUsers")
 
 
 def test_the_lock_is_released_only_by_its_owner_and_without_a_function() -> None:
     release = STATES["ReleaseLock"]
     assert release["Resource"] == "arn:${partition}:states:::dynamodb:deleteItem"
-    assert release["Parameters"]["ConditionExpression"] == "#owner = :me"
-    assert release["Parameters"]["ExpressionAttributeValues"] == {":me": {"S.$": "$$.Execution.Id"}}
+    assert release["Parameters"]["Key"] == wire.to_wire(lock.LOCK_KEY)
+    # As CleanUp does it: not the lock that a newer attempt has taken since.
+    run = Run("arn", datetime.now(UTC), 1, datetime.now(UTC))
+    for clause in ("ConditionExpression", "ExpressionAttributeNames"):
+        assert release["Parameters"][clause] == lock.delete(run)[clause]
+    assert "#attempt <= :attempt" in release["Parameters"]["ConditionExpression"]
+    assert release["Parameters"]["ExpressionAttributeValues"] == {
+        ":me": {"S.$": "$$.Execution.Id"},
+        ":attempt": {"N.$": "States.Format('{}', States.MathAdd($$.Execution.RedriveCount, 1))"},
+    }
 
 
 def test_every_own_error_name_is_a_class() -> None:

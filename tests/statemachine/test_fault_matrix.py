@@ -1,23 +1,25 @@
 """The promise of the product, cell by cell: whatever fails, wherever.
 
-Every state × every kind of fault. After each: the lock is free, or its lease ends; every attempt has its metrics
-once; the manifest says whether the scan may be trusted; the next scheduled run succeeds; and a redrive of the failed
-run ends SUCCEEDED with every user recorded.
+Every state × every kind of fault. After each: the lock is free, or its lease ends; every attempt that began has its
+metrics, true and once; the manifest says whether the scan may be trusted; the next scheduled run succeeds; and a
+redrive of the failed run ends SUCCEEDED with every user recorded.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 
 from tests.statemachine.engine import REGION, TABLE, Engine, Execution, FunctionError, engine
+from tests.statemachine.printed import Metrics
 
-USERS = [f"user-{number:04}" for number in range(45)]
+USERS = [f"user-{number:04}" for number in range(30)]  # two pages
+MORE_USERS = [f"user-{number:04}" for number in range(45)]  # three
 PAGE_SIZE, BATCH_SIZE = 20, 10
 
 STATES = {
@@ -29,32 +31,49 @@ STATES = {
     "ReleaseLock": "release_lock",
     "FailScan": "fail_scan",
 }
-FAULTS = ("error once", "error always", "timeout", "crash", "stopped")
+FAULTS = {
+    "error once": "the first call fails before its work",
+    "error always": "every call does",
+    "timeout": "every call times out",
+    "crash": "the first call dies after its work, before its answer",
+    "stopped": "the run is stopped when the call has done its work",
+    "stopped before": "the run is stopped and cleaned up while the call is on its way: it does its work after all that",
+    "stopped twice": "the run is stopped, redriven and stopped again, and the events of both ends come again and late",
+    "told late": "the run is stopped and redriven, and only then, again and again, CleanUp is told of the first end",
+}
 
 # What the manifest of the scan says after the fault, where it is not COMPLETE.
 EXPECTED_STATUS = {
-    ("AcquireLock", "error always"): "FAILED",
-    ("AcquireLock", "timeout"): "FAILED",
-    ("AcquireLock", "stopped"): "ABORTED",
-    ("ListUsers", "error always"): "FAILED",
-    ("ListUsers", "timeout"): "FAILED",
-    ("ListUsers", "stopped"): "ABORTED",
+    **dict.fromkeys([(state, "error always") for state in ("AcquireLock", "ListUsers", "SaveProgress")], "FAILED"),
+    **dict.fromkeys([(state, "timeout") for state in ("AcquireLock", "ListUsers", "SaveProgress")], "FAILED"),
     # Not a user is recorded, but all were listed: the scan came to its end.
     ("WriteBatch", "error always"): "INCOMPLETE",
     ("WriteBatch", "timeout"): "INCOMPLETE",
-    ("WriteBatch", "stopped"): "ABORTED",
-    ("SaveProgress", "error always"): "FAILED",
-    ("SaveProgress", "timeout"): "FAILED",
-    ("SaveProgress", "stopped"): "ABORTED",
-    # CleanUp records what EmitMetrics could not.
+    **{
+        (state, fault): "ABORTED"
+        for state in ("AcquireLock", "ListUsers", "WriteBatch", "SaveProgress")
+        for fault in ("stopped", "stopped before", "stopped twice")
+    },
+    # CleanUp records what EmitMetrics could not, or not yet: the first to say how an attempt ended is right.
     ("EmitMetrics", "error always"): "FAILED",
     ("EmitMetrics", "timeout"): "FAILED",
+    ("EmitMetrics", "stopped before"): "ABORTED",
     # FailScan is reached by a failure only: here, of ListUsers.
-    ("FailScan", "error once"): "FAILED",
-    ("FailScan", "error always"): "FAILED",
-    ("FailScan", "timeout"): "FAILED",
-    ("FailScan", "crash"): "FAILED",
-    ("FailScan", "stopped"): "FAILED",
+    **{("FailScan", fault): "FAILED" for fault in FAULTS},
+    ("FailScan", "stopped twice"): "ABORTED",
+    ("FailScan", "told late"): "COMPLETE",
+}
+
+# The Success of every attempt, in order, where it is not that of one attempt with the status above.
+EXPECTED_SUCCESS = {
+    **{(state, "stopped twice"): [0, 0] for state in STATES},
+    ("EmitMetrics", "stopped twice"): [1, 1],
+    # The second attempt came no further than to be stopped. Its scan stays complete.
+    ("ReleaseLock", "stopped twice"): [1, 0],
+    **{(state, "told late"): [0, 1] for state in STATES},
+    ("EmitMetrics", "told late"): [1, 1],
+    # The second attempt had nothing left to do but to release the lock.
+    ("ReleaseLock", "told late"): [1],
 }
 
 
@@ -67,62 +86,108 @@ class Saboteur:
     active: bool = True
     calls: int = 0
     stop: Callable[[], None] = lambda: None
+    tell: Callable[[], None] | None = None
+    """Called before and after the next call of any step, once."""
+    cleaned_up: threading.Event = field(default_factory=threading.Event)
+    worked: threading.Event = field(default_factory=threading.Event)
+    first: bool = True
+    """Whether the next call of the step is the first of its attempt."""
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, step: str, event: Any, handler: Callable[[Any], Any]) -> Any:
+        with self._guard:
+            tell, self.tell = self.tell, None
+            first = False
+            if self.active and step == self.step:
+                self.calls += 1
+                first, self.first = self.first, False
+        if tell is not None:
+            tell()
+            try:
+                return handler(event)
+            finally:
+                tell()
         if self.active and self.step == "fail_scan" and step == "list_users":
             raise FunctionError("ServiceFailure", "IAM is down")
         if not self.active or step != self.step:
             return handler(event)
-        with self._guard:
-            self.calls += 1
-            first = self.calls == 1
+        return self._break(event, handler, first)
+
+    def _break(self, event: Any, handler: Callable[[Any], Any], first: bool) -> Any:
         if self.fault == "error always" or (self.fault == "error once" and first):
             raise FunctionError("InternalServerError", "the service is out of order")
         if self.fault == "timeout":
             raise FunctionError("Sandbox.Timedout", "Task timed out after 300.00 seconds")
-        result = handler(event)
+        if self.fault == "stopped before" and first:
+            self.stop()
+            assert self.cleaned_up.wait(20)
+        try:
+            result = handler(event)
+        finally:
+            if self.fault in {"stopped", "stopped twice", "told late"} and first:
+                self.stop()
+            if first:
+                self.worked.set()
         if self.fault == "crash" and first:
             raise FunctionError("Runtime.ExitError", "Runtime exited with error: signal: killed")
-        if self.fault == "stopped" and first:
-            self.stop()
         return result
 
 
-class Metrics:
-    """Counts the metrics lines that the functions print."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.lines: list[dict[str, Any]] = []
-
-    def success(self) -> list[float]:
-        """Return the Success metric of every attempt so far."""
-        printed = self._capsys.readouterr().out.splitlines()
-        self.lines += [json.loads(line) for line in printed if line.startswith('{"_aws"')]
-        return [line["Success"][0] for line in self.lines]
-
-
 def run(running: Engine, saboteur: Saboteur) -> Execution:
-    """Run a scan under the fault, and let CleanUp hear of its end."""
-    arns: list[str] = []
+    """Run a scan under the fault, and let CleanUp hear of its end, as the fault will have it."""
+    arn = ""
     started = threading.Event()
 
     def stop() -> None:
         started.wait(10)
-        running.stop(arns[0])
+        running.stop(arn)
 
     saboteur.stop = stop
-    arns.append(running.start({"trigger": "schedule"}))
+    arn = running.start({"trigger": "schedule"})
     started.set()
-    execution = running.wait(arns[0])
-    running.clean_up(execution)
+    execution = running.wait(arn)
+    if saboteur.fault == "stopped before":
+        assert execution.status == "ABORTED"
+        running.clean_up(execution)
+        saboteur.cleaned_up.set()
+        assert saboteur.worked.wait(20)
+    elif saboteur.fault == "stopped twice":
+        assert saboteur.worked.wait(20)
+        first_end = running.end_event(arn)
+        running.deliver(first_end)
+        assert running.lock() is None
+        saboteur.first = True
+        saboteur.worked.clear()
+        execution = running.redrive(arn)
+        assert execution.status == "ABORTED"
+        assert saboteur.worked.wait(20)
+        running.settle()
+        second_end, before = running.end_event(arn), running.items()
+        running.deliver(first_end)
+        assert running.items() == before, "an end that was told of already"
+        running.deliver(second_end)
+        running.deliver(second_end)
+    elif saboteur.fault == "told late":
+        assert saboteur.worked.wait(20)
+        running.settle()
+        end = running.end_event(arn)
+        saboteur.active = False
+        saboteur.tell = lambda: running.deliver(end)
+        execution = running.redrive(arn)
+        assert saboteur.tell is None
+        before = running.items()
+        running.deliver(end)
+        assert running.items() == before
+    else:
+        running.clean_up(execution)
+    running.settle()
     return execution
 
 
-def next_second() -> None:
-    """Wait for the next second: a scan is named after its second."""
-    time.sleep(1.01 - time.time() % 1)
+def after_the_second_of(timestamp: str) -> None:
+    """Wait until the second of a scan is over: a scan is named after it."""
+    passed = (datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds()
+    time.sleep(max(0, 1.01 - passed))
 
 
 def timestamp_of(running: Engine, execution: Execution) -> str:
@@ -165,7 +230,8 @@ def test_fault(
         status = EXPECTED_STATUS.get((state, fault), "COMPLETE")
         manifest = manifest_of(running, timestamp)
         assert manifest["status"] == status
-        assert metrics.success() == [int(status == "COMPLETE")], "one attempt, one set of metrics, and a true one"
+        success = EXPECTED_SUCCESS.get((state, fault), [int(status == "COMPLETE")])
+        assert sorted(metrics.success()) == sorted(success), "every attempt has its metrics, once, and they are true"
         written = recorded(running, timestamp)
         assert set(written) <= set(USERS)
         assert len(written) >= manifest["records_written"], "what is counted as written is there"
@@ -181,11 +247,11 @@ def test_fault(
 
         # The next scheduled run, when the fault is mended.
         saboteur.active = False
-        next_second()
+        after_the_second_of(timestamp)
         following = running.run({"trigger": "schedule"})
         assert following.status == "SUCCEEDED"
         assert recorded(running, timestamp_of(running, following)) == USERS
-        assert metrics.success()[1:] == [1]
+        assert metrics.success()[len(success) :] == [1]
 
         # The redrive of the run that failed, although another one came between.
         if execution.status != "SUCCEEDED":
@@ -194,8 +260,9 @@ def test_fault(
             assert recorded(running, timestamp) == USERS
             manifest = manifest_of(running, timestamp)
             assert manifest["status"] == "COMPLETE"
-            assert (manifest["users_scanned"], manifest["records_written"], manifest["errors"]) == (45, 45, 0)
-            assert metrics.success()[2:] in ([], [1]), "at most one more attempt, and a successful one"
+            totals = (manifest["users_scanned"], manifest["records_written"], manifest["errors"])
+            assert totals == (len(USERS), len(USERS), 0)
+            assert metrics.success()[len(success) + 1 :] in ([], [1]), "at most one more attempt, and a successful one"
             assert running.lock() is None
             redrive = redriven.status
         else:
@@ -207,7 +274,7 @@ def test_the_redriven_attempt_has_its_own_metrics(capsys: pytest.CaptureFixture[
     saboteur = Saboteur("list_users", "error always")
     metrics = Metrics(capsys)
     with engine(page_size=PAGE_SIZE, batch_size=BATCH_SIZE, invoke=saboteur) as running:
-        running.create_users(USERS)
+        running.create_users(MORE_USERS)
         execution = run(running, saboteur)
         again = running.redrive(execution.arn)
         running.clean_up(again)
@@ -231,7 +298,7 @@ def test_a_redrive_resumes_at_the_first_incomplete_page(capsys: pytest.CaptureFi
         return handler(event)
 
     with engine(page_size=PAGE_SIZE, batch_size=BATCH_SIZE, invoke=invoke) as running:
-        running.create_users(USERS)
+        running.create_users(MORE_USERS)
         execution = running.run()
         assert execution.status == "FAILED"
         broken = False
@@ -243,7 +310,7 @@ def test_a_redrive_resumes_at_the_first_incomplete_page(capsys: pytest.CaptureFi
         assert running.invocations.count("list_users") == 2, "the first page is not listed again"
         (manifest,) = running.manifests()
         assert (manifest["users_scanned"], manifest["records_written"]) == (45, 45)
-        assert recorded(running, timestamp_of(running, redriven)) == USERS
+        assert recorded(running, timestamp_of(running, redriven)) == MORE_USERS
 
 
 def test_a_marker_that_iam_refuses_restarts_the_listing_on_redrive() -> None:
@@ -257,7 +324,7 @@ def test_a_marker_that_iam_refuses_restarts_the_listing_on_redrive() -> None:
         return handler(event)
 
     with engine(page_size=PAGE_SIZE, batch_size=BATCH_SIZE, invoke=invoke) as running:
-        running.create_users(USERS)
+        running.create_users(MORE_USERS)
         execution = running.run()
         assert execution.status == "FAILED"
         broken = False
@@ -287,7 +354,7 @@ def test_a_marker_that_iam_refuses_restarts_the_listing_on_redrive() -> None:
 def test_a_redrive_while_another_scan_runs_fails_and_can_be_redriven_again() -> None:
     saboteur = Saboteur("list_users", "error always")
     with engine(page_size=PAGE_SIZE, batch_size=BATCH_SIZE, invoke=saboteur) as running:
-        running.create_users(USERS)
+        running.create_users(MORE_USERS)
         execution = run(running, saboteur)
         saboteur.active = False
         table = boto3.resource("dynamodb", region_name=REGION).Table(TABLE)
@@ -302,4 +369,4 @@ def test_a_redrive_while_another_scan_runs_fails_and_can_be_redriven_again() -> 
 
         table.delete_item(Key=key)
         assert running.redrive(execution.arn).status == "SUCCEEDED"
-        assert recorded(running, timestamp_of(running, execution)) == USERS
+        assert recorded(running, timestamp_of(running, execution)) == MORE_USERS

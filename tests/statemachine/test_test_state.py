@@ -39,22 +39,35 @@ SCAN = {
     "execution_arn": f"arn:aws:states:us-east-1:123456789012:execution:{STATE_MACHINE}:example",
     "started_at": "2026-01-31T10:00:00.000Z",
     "attempt": 1,
+    "ttl": 1777629600,
 }
-CURSOR = {"marker": None, "page": 0, "users_scanned": 0, "records_written": 0, "errors": 0, "restarts": 0}
+LISTED = {"listed_from": "2026-01-31T10:00:01.000Z", "listed_until": "2026-01-31T10:00:01.200Z"}
+CURSOR = {
+    "marker": None,
+    "page": 0,
+    "sequence": 0,
+    "users_scanned": 0,
+    "records_written": 0,
+    "errors": 0,
+    "restarts": 0,
+    "listed_from": None,
+    "listed_until": None,
+}
+OUTCOME = {"status": "COMPLETE", "users_scanned": 0, "records_written": 0, "errors": 0, "duration_ms": 1, "attempt": 1}
 USER = {"user_name": "alice", "user_id": "AIDA", "arn": "arn:aws:iam::123456789012:user/alice"}
 # What each task is given, in the shapes of the state data.
 INPUTS: dict[str, dict[str, Any]] = {
     "AcquireLock": {"trigger": "manual"},
     "ListUsers": {"scan": SCAN, "cursor": CURSOR},
-    "WriteBatch": {"scan": SCAN, "batch": {"users": [USER]}},
+    "WriteBatch": {"run": {}, "scan": SCAN, "batch": {"users": [USER]}, "listed_at": LISTED["listed_from"]},
     "SaveProgress": {
         "scan": SCAN,
         "cursor": CURSOR,
-        "page": {"count": 1, "next_marker": None, "restarted": False},
+        "page": {"count": 1, "next_marker": None, "restarted": False, **LISTED},
         "writes": [{"written": 1, "failed": 0}],
     },
     "EmitMetrics": {"scan": SCAN, "cursor": CURSOR},
-    "ReleaseLock": {"scan": SCAN, "cursor": CURSOR, "outcome": {"status": "COMPLETE"}},
+    "ReleaseLock": {"scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
     "FailScan": {"scan": SCAN, "cursor": CURSOR, "error": {"Error": "AccessDenied", "Cause": "{}"}},
 }
 
@@ -108,16 +121,21 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield aws.session().client("stepfunctions", config=Config(inject_host_prefix=False))
 
 
-def ask(client: Any, state: str, mock: dict[str, Any], **configuration: Any) -> Any:
+def ask(client: Any, state: str, mock: dict[str, Any], given: Any = None, **configuration: Any) -> Any:
     return client.test_state(
         definition=json.dumps(RENDERED),
         stateName=state,
-        input=json.dumps(INPUTS[state]),
+        input=json.dumps(INPUTS[state] if given is None else given),
         inspectionLevel="DEBUG",
         mock={**mock, "fieldValidationMode": "NONE"},
         context=json.dumps(
             {
-                "Execution": {"Id": SCAN["execution_arn"], "Input": {}, "StartTime": SCAN["started_at"]},
+                "Execution": {
+                    "Id": SCAN["execution_arn"],
+                    "Input": {},
+                    "StartTime": SCAN["started_at"],
+                    "RedriveCount": 0,
+                },
                 "StateMachine": {"Id": "arn:aws:states:us-east-1:123456789012:stateMachine:test", "Name": "test"},
             }
         ),
@@ -136,9 +154,21 @@ def test_an_error_is_retried_so_often_and_then_goes_there(client: Any, case: Cas
 
     assert (answer["status"], answer.get("nextState")) == (case.status, case.next_state)
     if case.status == "CAUGHT_ERROR":
-        # The state data is kept, beside the error where it is kept.
         output = json.loads(answer["output"])
-        assert INPUTS[case.state].items() <= output.items()
+        if case.state == "AcquireLock":
+            # The state data are the execution's input: they go.
+            assert output == {"Error": case.error, "Cause": "mocked"}
+        else:
+            # They are kept, beside the error where it is kept.
+            assert INPUTS[case.state].items() <= output.items()
+
+
+@pytest.mark.parametrize("given", ["a text", [1], 3, {"scan": "x"}, {"outcome": {"status": "COMPLETE"}}], ids=str)
+def test_whatever_the_input_is_an_error_of_the_first_task_is_caught(client: Any, given: Any) -> None:
+    answer = ask(client, "AcquireLock", {"errorOutput": {"error": "InvalidInput", "cause": "mocked"}}, given)
+
+    assert (answer["status"], answer["nextState"]) == ("CAUGHT_ERROR", "ScanNotBegun")
+    assert json.loads(answer["output"]) == {"Error": "InvalidInput", "Cause": "mocked"}
 
 
 @pytest.mark.parametrize("state", TASKS)
@@ -159,7 +189,7 @@ def test_a_result_leads_to_the_next_state(client: Any, state: str) -> None:
     assert (answer["status"], answer.get("nextState")) == ("SUCCEEDED", TASKS[state].get("Next")), answer
     output = json.loads(answer["output"])
     expected = {
-        "AcquireLock": {"acquired", "scan", "cursor"},
+        "AcquireLock": {"acquired", "complete", "scan", "cursor"},
         "ListUsers": {"scan", "cursor", "page"},
         "WriteBatch": {"written", "failed"},
         "SaveProgress": {"scan", "cursor"},

@@ -5,6 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import boto3
@@ -282,10 +283,63 @@ def test_a_missing_permission_is_named_and_not_retried() -> None:
         assert Counter(running.invocations)["list_users"] == 1
 
 
-def test_an_input_that_is_no_object_fails_by_name_and_locks_nothing() -> None:
+@pytest.mark.parametrize(
+    "text",
+    ['"x"', "[1]", "null", "3", '{"trigger": ""}', '{"trigger": {"scan": "x"}}', '{"trigger": 1, "scan": "x"}',
+     '{"trigger": [], "outcome": {"status": "COMPLETE"}}'],
+)  # fmt: skip
+def test_an_input_that_is_refused_fails_by_name_and_locks_nothing(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with engine() as running:
-        execution = running.run({"trigger": ""})
+        execution = running.run(text=text)
 
         assert execution.status == "FAILED"
-        assert "InvalidInput: trigger must be a text of 1 to 64 characters" in str(execution.cause)
+        assert execution.route == [
+            "AcquireLock",
+            "ScanNotBegun",
+            "EmitMetrics",
+            "ReleaseLock",
+            "ScanOutcome?",
+            "FailScan",
+        ]
+        assert "InvalidInput: " in str(execution.cause)
+        assert "Start a new execution with another input" in str(execution.cause)
         assert running.lock() is None
+        (manifest,) = running.manifests()
+        assert (manifest["status"], manifest["error_type"]) == ("FAILED", "InvalidInput")
+        assert [line["Success"] for line in metrics(capsys)] == [0]
+
+
+@pytest.mark.parametrize("text", ['{"scan": "x"}', '{"outcome": {"status": "COMPLETE"}}', '{"error": {}, "cursor": 1}'])
+def test_an_input_that_poses_as_state_data_changes_nothing(text: str) -> None:
+    with engine() as running:
+        running.create_users(user_names(3))
+
+        execution = running.run(text=text)
+
+        assert execution.status == "SUCCEEDED", execution.cause
+        assert_recorded(running, execution, user_names(3))
+        assert set(execution.output) == {"scan", "cursor", "outcome"}
+
+
+def test_what_a_scan_says_of_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """It speaks for the span in which it listed, and all of it expires at once."""
+    with engine(page_size=2, batch_size=1) as running:
+        running.create_users(user_names(5))
+
+        execution = running.run()
+
+        (manifest,) = running.manifests()
+        records = sorted(running.records(), key=lambda record: str(record["user_name"]))
+        assert {record["ttl"] for record in records} == {manifest["ttl"]} == {execution.output["scan"]["ttl"]}
+        started = datetime.fromisoformat(execution.output["scan"]["scan_timestamp"])
+        assert manifest["ttl"] == int((started + timedelta(days=90)).timestamp())
+        assert manifest["started_at"] <= manifest["listed_from"] <= manifest["listed_until"] <= manifest["finished_at"]
+        assert manifest["span_limit_seconds"] == 1800
+        times = [record["listed_at"] for record in records]
+        assert times == sorted(times)
+        assert (times[0], len(set(times))) == (manifest["listed_from"], 3)
+        assert times[-1] <= manifest["listed_until"]
+        assert manifest["sequence"] == execution.output["cursor"]["sequence"] == 3
+        assert manifest["reported"] == {1}

@@ -83,6 +83,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     for name in ("terraform", "statemachine", "build", "home"):
         (folder / name).mkdir(parents=True)
     shutil.copyfile(REPOSITORY / "terraform" / "versions.tf", folder / "terraform" / "versions.tf")
-    (folder / "statemachine" / "iam_user_monitor.asl.json").write_text("{}")
+    (folder / "statemachine" / "iam_user_monitor.asl.yaml").write_text("{}")
     (folder / "build" / "iam_user_monitor.zip").write_bytes(b"package")
     return Checkout(folder)

@@ -170,7 +170,7 @@ def test_the_configuration_is_deployed_from_an_identical_copy(checkout: Checkout
     assert contents(work) == {
         "terraform/versions.tf": (checkout.folder / "terraform" / "versions.tf").read_bytes(),
         "terraform/terraform.tfstate": b"of a former deployment",
-        "statemachine/iam_user_monitor.asl.json": b"{}",
+        "statemachine/iam_user_monitor.asl.yaml": b"{}",
         "build/iam_user_monitor.zip": b"package",
     }
     assert contents(checkout.folder / "terraform") == before, "the user's own folder is left alone"

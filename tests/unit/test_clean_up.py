@@ -1,92 +1,56 @@
 """CleanUp."""
 
-import json
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from unittest import mock
 
 import pytest
 
-from functions.clean_up.handler import ExecutionEnd, Result, clean_up
-from functions.shared.lock import ExecutionLock
-from functions.shared.manifest import Manifests
-from functions.shared.model import Cursor
-from tests.statemachine.engine import TABLE
+from functions.clean_up.handler import ExecutionEnd, Result, clean_up, handler
+from functions.shared import metrics
+from functions.shared.model import first_cursor
+from tests.statemachine.engine import Context
+from tests.unit.logs import captured_logs
+from tests.unit.scene import ME, OTHER, RETENTION_DAYS, STARTED_AT, TIMESTAMP, TTL, Scene
 
-if TYPE_CHECKING:
-    from types_boto3_dynamodb import DynamoDBClient
-
-ME = "arn:aws:states:us-east-1:123456789012:execution:iam-user-monitor:me"
-STARTED = "2026-01-31T10:00:00.000Z"
-TIMESTAMP = "2026-01-31T10:00:00Z"
-START = datetime(2026, 1, 31, 10, tzinfo=UTC).timestamp()
-STOP = START + 90
-
-
-class FakeStepFunctions:
-    """Says how the execution stands now."""
-
-    def __init__(self, status: str) -> None:
-        self.status = status
-
-    def describe_execution(self, **arguments: str) -> dict[str, str]:
-        return {"status": self.status}
-
-
-class Scene:
-    """A run that took the lock at its start and saved one page."""
-
-    def __init__(self, dynamodb: "DynamoDBClient") -> None:
-        self.now = START + 1
-        self.lock = ExecutionLock(dynamodb, TABLE, 600, lambda: self.now)
-        self.manifests = Manifests(dynamodb, TABLE)
-        self.lock.acquire(ME)
-        self.manifests.begin(
-            scan_timestamp=TIMESTAMP,
-            execution_arn=ME,
-            attempt=1,
-            started_at=STARTED,
-            attempt_started_at=STARTED,
-            trigger="schedule",
-            retention_days=90,
-        )
-        cursor = Cursor(marker="m1", page=1, users_scanned=500, records_written=500, errors=0, restarts=0)
-        self.manifests.save_progress(scan_timestamp=TIMESTAMP, execution_arn=ME, cursor=cursor)
-
-    def finish(self, attempt: int = 1) -> None:
-        self.manifests.finish(
-            scan_timestamp=TIMESTAMP,
-            execution_arn=ME,
-            attempt=attempt,
-            finished_by="EmitMetrics",
-            retention_days=90,
-            started_at=STARTED,
-            result={"status": "COMPLETE", "finished_at": "2026-01-31T10:01:00.000Z"},
-        )
-
-    def clean_up(self, status: Any = "ABORTED", now: str | None = None, stop: float = STOP) -> Result:
-        end = ExecutionEnd(executionArn=ME, status=status, startDate=int(START * 1000), stopDate=int(stop * 1000))
-        return clean_up(
-            end,
-            lock=self.lock,
-            manifests=self.manifests,
-            stepfunctions=FakeStepFunctions(now or status),  # type: ignore[arg-type]
-            retention_days=90,
-        )
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        manifest = self.manifests.load(TIMESTAMP)
-        assert manifest is not None
-        return manifest.item
+Emitted = Callable[[], list[dict[str, float]]]
+ALL_DONE: Result = {"recorded": True, "reported": True, "released": True}
+NOTHING_DONE: Result = {"recorded": False, "reported": False, "released": False}
 
 
 @pytest.fixture
-def scene(dynamodb: "DynamoDBClient") -> Scene:
-    return Scene(dynamodb)
+def scene(scene: Scene) -> Scene:
+    """Return an execution that saved a page and was stopped after 90 seconds."""
+    scene.begin()
+    scene.save(1, 1, users=500)
+    scene.clock.wait(90)
+    scene.stepfunctions.status = "ABORTED"
+    return scene
 
 
-def emitted(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith('{"_aws"')]
+def end_of(
+    scene: Scene, status: Any = "ABORTED", redrive_count: int | None = 0, redriven_at: datetime | None = None
+) -> ExecutionEnd:
+    """Return the event that tells of the end of an attempt, now."""
+    end = ExecutionEnd(
+        executionArn=ME,
+        status=status,
+        startDate=milliseconds(STARTED_AT),
+        stopDate=milliseconds(scene.clock.now),
+        redriveDate=None if redriven_at is None else milliseconds(redriven_at),
+    )
+    if redrive_count is not None:
+        end["redriveCount"] = redrive_count
+    return end
+
+
+def milliseconds(instant: datetime) -> int:
+    return round(instant.timestamp() * 1000)
+
+
+def clean(scene: Scene, end: ExecutionEnd) -> Result:
+    return clean_up(end, fence=scene.fence, stepfunctions=scene.stepfunctions, retention_days=RETENTION_DAYS)
 
 
 @pytest.mark.parametrize(
@@ -97,104 +61,257 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
         ("FAILED", "FAILED", "ExecutionFailed"),
     ],
 )
-def test_a_run_that_ended_without_its_finally_path_is_recorded_and_frees_the_lock(
-    scene: Scene, capsys: pytest.CaptureFixture[str], ended: str, status: str, error_type: str
+def test_a_run_that_ended_without_its_finally_path_is_recorded_told_and_frees_the_lock(
+    scene: Scene, emitted: Emitted, ended: str, status: str, error_type: str
 ) -> None:
-    assert scene.clean_up(ended) == {"recorded": True, "released": True}
+    assert clean(scene, end_of(scene, ended)) == ALL_DONE
 
-    assert scene.lock.holder() is None
-    assert scene.manifest["status"] == status
-    assert scene.manifest["error_type"] == error_type
-    assert scene.manifest["duration_ms"] == 90_000
-    (line,) = emitted(capsys)
-    values = {name: line[name][0] for name in ("UsersScanned", "RecordsWritten", "Errors", "Duration", "Success")}
-    assert values == {"UsersScanned": 500, "RecordsWritten": 500, "Errors": 1, "Duration": 90_000, "Success": 0}
+    assert not scene.lock
+    assert scene.stands == (status, 1, 1)
+    assert (scene.manifest["error_type"], scene.manifest["duration_ms"]) == (error_type, 90_000)
+    assert emitted() == [{"UsersScanned": 500, "RecordsWritten": 500, "Errors": 1, "Duration": 90_000, "Success": 0}]
 
 
-def test_after_an_ordinary_failure_nothing_is_left_to_do(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    scene.finish()
-    scene.manifests.note_failure(scan_timestamp=TIMESTAMP, execution_arn=ME, started_at=STARTED, retention_days=90)
-    scene.lock.release(ME)
-    before = scene.manifest
-
-    assert scene.clean_up("FAILED") == {"recorded": False, "released": False}
-
-    assert scene.manifest == before
-    assert emitted(capsys) == []
-
-
-def test_a_lock_that_could_not_be_released_is_freed_and_the_scan_stays_complete(
-    scene: Scene, capsys: pytest.CaptureFixture[str]
+def test_its_end_is_logged_with_the_documented_message_and_its_identifiers(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, configured: None
 ) -> None:
+    monkeypatch.setattr("functions.shared.clients.stepfunctions", lambda: scene.stepfunctions)
+
+    with captured_logs() as lines:
+        handler({"detail": end_of(scene)}, Context())  # type: ignore[arg-type]
+
+    (line,) = [line for line in lines() if line["message"] == "Scan failed"]
+    told = {name: line[name] for name in ("execution_arn", "scan_timestamp", "attempt", "error_type")}
+    assert told == {
+        "execution_arn": ME, "scan_timestamp": TIMESTAMP, "attempt": 1, "error_type": "ExecutionAborted",
+    }  # fmt: skip
+
+
+def test_after_an_ordinary_failure_nothing_is_left_to_do(scene: Scene, emitted: Emitted) -> None:
+    scene.finish(1, "FAILED")
+    scene.fence.mark_reported(scene.run())
+    scene.fence.release(scene.run())
+
+    with scene.untouched():
+        assert clean(scene, end_of(scene, "FAILED")) == NOTHING_DONE
+    assert emitted() == []
+
+
+def test_a_lock_that_could_not_be_released_is_freed_and_the_scan_stays_complete(scene: Scene) -> None:
     scene.finish()
+    scene.fence.mark_reported(scene.run())
 
-    assert scene.clean_up("FAILED") == {"recorded": False, "released": True}
+    assert clean(scene, end_of(scene, "FAILED")) == {**NOTHING_DONE, "released": True}
 
-    assert scene.lock.holder() is None
-    assert scene.manifest["status"] == "COMPLETE"
-    assert emitted(capsys) == []
+    assert scene.stands == ("COMPLETE", 1, 1)
 
 
 def test_the_lock_of_another_run_is_left_alone(scene: Scene) -> None:
-    scene.lock.release(ME)
-    scene.lock.acquire("another")
+    held = scene.given_lock(OTHER)
 
-    assert scene.clean_up()["released"] is False
-    assert scene.lock.holder().owner == "another"  # type: ignore[union-attr]
-
-
-def test_an_event_that_is_older_than_the_lock_is_ignored(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    """The run was redriven meanwhile and took the lock again, in the same second."""
-    scene.now = STOP + 0.005
-    scene.lock.acquire(ME)
-
-    assert scene.clean_up() == {"recorded": False, "released": False}
-
-    assert scene.lock.holder() is not None
-    assert emitted(capsys) == []
+    assert clean(scene, end_of(scene))["released"] is False
+    assert scene.lock == held
 
 
-def test_an_event_of_a_run_that_goes_on_is_ignored(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    """The run was redriven past AcquireLock: it still has its old lock."""
-    assert scene.clean_up(now="RUNNING") == {"recorded": False, "released": False}
+def test_the_scan_of_another_execution_is_left_alone(scene: Scene, emitted: Emitted) -> None:
+    scene.given("RUNNING", arn=OTHER)
+    scene.given_lock(OTHER)
 
-    assert scene.lock.holder() is not None
-    assert scene.manifest["status"] == "RUNNING"
-
-
-def test_the_same_event_twice_is_recorded_once(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    scene.clean_up()
-    scene.clean_up()
-
-    assert len(emitted(capsys)) == 1
+    with scene.untouched():
+        assert clean(scene, end_of(scene)) == NOTHING_DONE
+    assert emitted() == []
 
 
-def test_a_second_stop_after_a_redrive_is_another_attempt(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    scene.clean_up()
-    scene.clean_up(stop=STOP + 60)
+def test_a_run_that_was_stopped_when_it_had_nothing_to_do_has_no_metrics(scene: Scene, emitted: Emitted) -> None:
+    scene.given("SKIPPED", holder={"owner": OTHER})
+    scene.given_lock(OTHER)
 
-    assert len(emitted(capsys)) == 2
-    assert scene.manifest["attempt"] == 2
-
-
-def test_a_run_that_was_stopped_before_it_began_is_recorded(
-    dynamodb: "DynamoDBClient", capsys: pytest.CaptureFixture[str]
-) -> None:
-    scene = Scene(dynamodb)
-    for item in dynamodb.scan(TableName=TABLE)["Items"]:
-        key = {name: item[name] for name in ("user_name", "scan_timestamp")}
-        dynamodb.delete_item(TableName=TABLE, Key=key)
-
-    assert scene.clean_up() == {"recorded": True, "released": False}
-
-    assert scene.manifest["status"] == "ABORTED"
-    assert len(emitted(capsys)) == 1
+    with scene.untouched():
+        assert clean(scene, end_of(scene)) == NOTHING_DONE
+    assert emitted() == []
 
 
-def test_a_failure_that_fail_scan_could_not_note_is_noted_for_the_redrive(scene: Scene) -> None:
-    scene.clean_up("FAILED")
-
-    redriven = scene.manifests.note_failure(
-        scan_timestamp=TIMESTAMP, execution_arn=ME, started_at=STARTED, retention_days=90
+def test_a_run_that_was_stopped_before_it_began_is_recorded(scene: Scene, emitted: Emitted) -> None:
+    scene.dynamodb.delete_item(
+        TableName=scene.fence.table_name,
+        Key={"user_name": {"S": "__scan__"}, "scan_timestamp": {"S": f"scan#{TIMESTAMP}"}},
     )
-    assert redriven == 2
+    scene.fence.release(scene.run())
+
+    assert clean(scene, end_of(scene)) == {**ALL_DONE, "released": False}
+
+    assert (scene.stands, scene.manifest["ttl"]) == (("ABORTED", 1, 0), TTL)
+    assert len(emitted()) == 1
+
+
+def test_the_duration_is_that_of_the_attempt(scene: Scene, emitted: Emitted) -> None:
+    clean(scene, end_of(scene, redrive_count=1, redriven_at=scene.clock.now - timedelta(seconds=7)))
+
+    assert [said["Duration"] for said in emitted()] == [7000]
+
+
+def test_the_errors_of_a_former_attempt_are_not_counted_again(scene: Scene, emitted: Emitted) -> None:
+    scene.save(1, 2, users=900, errors=25)
+    clean(scene, end_of(scene))
+    clean(scene, end_of(scene, redrive_count=1))
+
+    assert [said["Errors"] for said in emitted()] == [26, 1]
+
+
+# Events that come twice, late, or when the run goes on
+
+
+def test_the_same_event_twice_changes_and_says_nothing_more(scene: Scene, emitted: Emitted) -> None:
+    clean(scene, end_of(scene))
+
+    with scene.untouched():
+        assert clean(scene, end_of(scene)) == NOTHING_DONE
+    assert len(emitted()) == 1
+
+
+def test_a_late_event_leaves_the_attempt_that_runs_now_and_its_lock(scene: Scene, emitted: Emitted) -> None:
+    """The end of attempt 1 is still told, as nobody has."""
+    late = end_of(scene)
+    scene.begin(2)
+    scene.stepfunctions.redriven(1, scene.clock.now)
+    before = (scene.stands, scene.lock)
+
+    assert clean(scene, late) == {**NOTHING_DONE, "reported": True}
+    assert clean(scene, late) == NOTHING_DONE
+
+    assert (scene.stands, scene.lock) == before
+    assert scene.manifest["reported"] == {1}
+    (said,) = emitted()
+    assert said["UsersScanned"] == 0, "the totals are those of attempt 2 by now"
+
+
+def test_a_run_that_goes_on_past_acquire_lock_keeps_the_lock_it_has(scene: Scene) -> None:
+    late = end_of(scene)
+    scene.stepfunctions.redriven(1, scene.clock.now)
+
+    assert clean(scene, late) == {**ALL_DONE, "released": False}
+
+    assert scene.lock["attempt"] == 1
+
+
+def test_a_description_that_is_behind_its_event_does_not_keep_the_lock(scene: Scene) -> None:
+    """DescribeExecution is eventually consistent: it still calls the attempt running that has ended."""
+    scene.stepfunctions.status = "RUNNING"
+
+    assert clean(scene, end_of(scene)) == ALL_DONE
+
+
+@pytest.mark.parametrize(
+    ("status", "redrives", "attempt"),
+    [
+        pytest.param("ABORTED", 0, 1, id="never redriven"),
+        pytest.param("ABORTED", 1, 2, id="redriven and ended again"),
+        pytest.param("RUNNING", 1, 1, id="what runs now is not what has ended"),
+        pytest.param("RUNNING", 0, 1, id="the description is behind"),
+    ],
+)
+def test_an_event_that_tells_no_count_speaks_for_the_attempt_that_ended_last(
+    scene: Scene, status: str, redrives: int, attempt: int
+) -> None:
+    scene.stepfunctions.status, scene.stepfunctions.redrive_count = status, redrives
+
+    assert clean(scene, end_of(scene, redrive_count=None))["recorded"] is True
+    assert scene.stands == ("ABORTED", attempt, 1)
+
+
+# The rows of issue 10
+
+
+def test_row_3_a_run_that_took_its_lock_after_it_was_stopped_is_cleaned_up(scene: Scene) -> None:
+    """Row 3: AcquireLock was in flight when the run was stopped, and came before CleanUp."""
+    end = end_of(scene)
+    scene.clock.wait(20)
+    scene.begin()
+
+    assert clean(scene, end) == ALL_DONE
+    assert (scene.stands, scene.lock) == (("ABORTED", 1, 1), {})
+
+
+def test_row_4_stopped_redriven_and_stopped_again(scene: Scene, emitted: Emitted) -> None:
+    """Row 4: the second attempt was stopped before any step of it wrote."""
+    assert clean(scene, end_of(scene)) == ALL_DONE
+    scene.clock.wait(60)
+
+    assert clean(scene, end_of(scene, redrive_count=1)) == {**ALL_DONE, "released": False}
+
+    assert (scene.stands, scene.lock) == (("ABORTED", 2, 1), {})
+    assert scene.manifest["reported"] == {1, 2}
+    assert len(emitted()) == 2
+
+
+def test_row_4_stopped_in_the_middle_of_both_attempts(scene: Scene) -> None:
+    """Row 4: the second attempt had begun."""
+    clean(scene, end_of(scene))
+    scene.begin(2)
+
+    assert clean(scene, end_of(scene, redrive_count=1)) == ALL_DONE
+    assert (scene.stands, scene.lock) == (("ABORTED", 2, 2), {})
+
+
+def test_row_5_a_redrive_that_lands_between_its_reading_and_its_writing_is_left_alone(scene: Scene) -> None:
+    """Row 5: the live attempt is neither marked as ended, nor loses its lock."""
+
+    def redriven() -> None:
+        scene.stepfunctions.redriven(1, scene.clock.now)
+        scene.begin(2)
+
+    result = clean(scene.overtaken(redriven), end_of(scene))
+
+    assert result["recorded"] is False
+    assert result["released"] is False
+    assert (scene.stands, scene.lock["attempt"]) == (("RUNNING", 2, 2), 2)
+
+
+def test_row_10_metrics_that_the_finally_path_noted_are_not_said_again(scene: Scene, emitted: Emitted) -> None:
+    """Row 10: CleanUp after metrics were marked."""
+    scene.finish(1, "FAILED", error=("AccessDenied", "no"))
+    scene.fence.mark_reported(scene.run())
+
+    assert clean(scene, end_of(scene, "FAILED"))["reported"] is False
+    assert emitted() == []
+
+
+def test_row_10_metrics_that_the_finally_path_recorded_and_did_not_say_are_said(scene: Scene, emitted: Emitted) -> None:
+    """Row 10: CleanUp after EmitMetrics died in between; it says what EmitMetrics would have said."""
+    scene.finish(1, "INCOMPLETE")
+
+    with captured_logs() as lines:
+        assert clean(scene, end_of(scene, "FAILED")) == {**ALL_DONE, "recorded": False}
+
+    assert "Scan completed with errors" in [line["message"] for line in lines()]
+    assert (scene.stands, scene.manifest["reported"]) == (("INCOMPLETE", 1, 1), {1})
+
+
+def test_row_10_metrics_that_clean_up_recorded_and_did_not_say_are_said_by_its_retry(
+    scene: Scene, emitted: Emitted
+) -> None:
+    """Row 10: the first try died in between."""
+    with mock.patch.object(metrics, "emit", side_effect=TimeoutError), pytest.raises(TimeoutError):
+        clean(scene, end_of(scene))
+
+    assert clean(scene, end_of(scene)) == {**ALL_DONE, "recorded": False}
+    (said,) = emitted()
+    assert (said["UsersScanned"], said["Errors"]) == (500, 1)
+
+
+def test_row_11_a_run_that_is_stopped_three_times_counts_one_error_each(scene: Scene, emitted: Emitted) -> None:
+    """Row 11: Errors 1, 1, 1."""
+    for redrives in range(3):
+        clean(scene, end_of(scene, redrive_count=redrives))
+
+    assert [said["Errors"] for said in emitted()] == [1, 1, 1]
+    assert scene.manifest["errors"] == 1
+
+
+def test_row_11_nor_do_the_errors_show_in_the_attempt_that_goes_on(scene: Scene) -> None:
+    """Row 11: the end of attempt 1 says nothing about attempt 2."""
+    clean(scene, end_of(scene))
+    scene.begin(2)
+
+    assert scene.manifest["errors"] == first_cursor()["errors"]
+    assert "error_type" not in scene.manifest

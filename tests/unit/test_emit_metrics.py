@@ -1,51 +1,47 @@
 """EmitMetrics."""
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from functions.emit_metrics.handler import emit_metrics
-from functions.shared.manifest import Manifests
-from functions.shared.model import Cursor, Outcome, Scan, State
+from functions.shared.errors import Superseded
+from functions.shared.model import Outcome
 from tests.unit.logs import captured_logs
+from tests.unit.scene import OTHER, RETENTION_DAYS, TIMESTAMP, Scene, cursor, scan
 
-ME = "arn:aws:states:us-east-1:123456789012:execution:iam-user-monitor:me"
-STARTED = "2026-01-31T10:00:00.000Z"
-TIMESTAMP = "2026-01-31T10:00:00Z"
-NOW = datetime(2026, 1, 31, 10, 0, 12, 345_000, tzinfo=UTC)
-SCAN = Scan(scan_timestamp=TIMESTAMP, execution_arn=ME, started_at=STARTED, attempt=1)
-DONE = Cursor(marker=None, page=2, users_scanned=700, records_written=700, errors=0, restarts=0)
+Emitted = Callable[[], list[dict[str, float]]]
+DONE = cursor(sequence=2, marker=None, page=2, users=700)
 DENIED = {
     "Error": "AccessDenied",
     "Cause": json.dumps({"errorType": "AccessDenied", "errorMessage": "no iam:ListUsers"}),
 }
+COMPLETE: dict[str, Any] = {"scan": scan(), "cursor": DONE}
+FAILED: dict[str, Any] = {**COMPLETE, "error": DENIED}
 
 
-def emit(manifests: Manifests, state: dict[str, Any]) -> Outcome:
+@pytest.fixture
+def scene(scene: Scene) -> Scene:
+    """Return an execution whose scan has run for 12.345 seconds."""
+    scene.begin()
+    scene.clock.wait(12.345)
+    return scene
+
+
+def emit(scene: Scene, state: dict[str, Any], attempt: int = 1) -> Outcome:
     return emit_metrics(
-        {"execution_arn": ME, "started_at": STARTED, "state": State(**state)},  # type: ignore[typeddict-item]
-        manifests=manifests,
-        retention_days=90,
-        now=NOW,
+        state,  # type: ignore[arg-type]
+        scene.run(attempt),
+        fence=scene.fence,
+        stepfunctions=scene.stepfunctions,
+        retention_days=RETENTION_DAYS,
     )
 
 
-def emitted(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    return [line for line in lines if "_aws" in line]
-
-
-def values(line: dict[str, Any]) -> dict[str, float]:
-    (directive,) = line["_aws"]["CloudWatchMetrics"]
-    return {metric["Name"]: line[metric["Name"]][0] for metric in directive["Metrics"]}
-
-
-def test_a_complete_scan_emits_the_five_metrics_without_dimensions(
-    manifests: Manifests, capsys: pytest.CaptureFixture[str]
-) -> None:
-    outcome = emit(manifests, {"scan": SCAN, "cursor": DONE})
+def test_a_complete_scan_emits_the_five_metrics(scene: Scene, emitted: Emitted) -> None:
+    outcome = emit(scene, COMPLETE)
 
     assert outcome == {
         "status": "COMPLETE",
@@ -53,9 +49,18 @@ def test_a_complete_scan_emits_the_five_metrics_without_dimensions(
         "records_written": 700,
         "errors": 0,
         "duration_ms": 12_345,
+        "attempt": 1,
     }
-    (line,) = emitted(capsys)
-    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert emitted() == [{"UsersScanned": 700, "RecordsWritten": 700, "Errors": 0, "Duration": 12_345, "Success": 1}]
+    assert scene.stands == ("COMPLETE", 1, 0)
+
+
+def test_the_metrics_have_their_units_and_no_dimensions(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    """The documented alarms name no dimension."""
+    emit(scene, COMPLETE)
+
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith('{"_aws"')]
+    (directive,) = json.loads(line)["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "IAMUserMonitor"
     assert directive["Dimensions"] == [[]]
     assert {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]} == {
@@ -65,99 +70,222 @@ def test_a_complete_scan_emits_the_five_metrics_without_dimensions(
         "Duration": "Milliseconds",
         "Success": "None",
     }
-    assert values(line) == {"UsersScanned": 700, "RecordsWritten": 700, "Errors": 0, "Duration": 12_345, "Success": 1}
 
 
-def test_missing_records_make_the_scan_incomplete(manifests: Manifests, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = emit(manifests, {"scan": SCAN, "cursor": {**DONE, "records_written": 675, "errors": 25}})
+def test_missing_records_make_the_scan_incomplete(scene: Scene, emitted: Emitted) -> None:
+    outcome = emit(scene, {**COMPLETE, "cursor": {**DONE, "records_written": 675, "errors": 25}})
 
     assert outcome["status"] == "INCOMPLETE"
-    (line,) = emitted(capsys)
-    assert values(line)["Errors"] == 25
-    assert values(line)["Success"] == 0
+    (metrics,) = emitted()
+    assert (metrics["Errors"], metrics["Success"]) == (25, 0)
 
 
-def test_a_failed_scan_counts_its_error(manifests: Manifests, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = emit(manifests, {"scan": SCAN, "cursor": DONE, "error": DENIED})
+def test_a_failed_scan_counts_its_error(scene: Scene, emitted: Emitted) -> None:
+    assert emit(scene, FAILED)["status"] == "FAILED"
 
-    assert outcome["status"] == "FAILED"
-    (line,) = emitted(capsys)
-    assert values(line) == {"UsersScanned": 700, "RecordsWritten": 700, "Errors": 1, "Duration": 12_345, "Success": 0}
-    item = manifests.load(TIMESTAMP).item  # type: ignore[union-attr]
-    assert item["status"] == "FAILED"
-    assert item["error_type"] == "AccessDenied"
-    assert item["error_message"] == "no iam:ListUsers"
+    assert emitted() == [{"UsersScanned": 700, "RecordsWritten": 700, "Errors": 1, "Duration": 12_345, "Success": 0}]
+    assert (scene.manifest["error_type"], scene.manifest["error_message"]) == ("AccessDenied", "no iam:ListUsers")
 
 
-def test_a_scan_that_failed_before_it_began_has_metrics_and_a_manifest(
-    manifests: Manifests, capsys: pytest.CaptureFixture[str]
-) -> None:
-    emit(manifests, {"error": DENIED})
+def test_the_duration_is_that_of_the_attempt(scene: Scene) -> None:
+    scene.finish(1, "FAILED")
+    redriven = scene.clock.now
+    scene.stepfunctions.redriven(1, redriven)
+    scene.clock.wait(7)
 
-    assert len(emitted(capsys)) == 1
-    manifest = manifests.load(TIMESTAMP)
-    assert manifest is not None
-    assert manifest.item["status"] == "FAILED"
-    assert manifest.item["execution_arn"] == ME
-    assert manifest.finished_attempt == 1
-
-
-def test_a_retry_after_a_lost_response_emits_nothing_twice(
-    manifests: Manifests, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first = emit(manifests, {"scan": SCAN, "cursor": DONE})
-    second = emit(manifests, {"scan": SCAN, "cursor": DONE})
-
-    assert second == first
-    assert len(emitted(capsys)) == 1
-
-
-def test_every_attempt_emits_its_own_metrics(manifests: Manifests, capsys: pytest.CaptureFixture[str]) -> None:
-    emit(manifests, {"scan": SCAN, "cursor": DONE, "error": DENIED})
-    emit(manifests, {"scan": {**SCAN, "attempt": 2}, "cursor": DONE})
-
-    assert [values(line)["Success"] for line in emitted(capsys)] == [0, 1]
-    assert manifests.load(TIMESTAMP).item["status"] == "COMPLETE"  # type: ignore[union-attr]
-
-
-def test_the_manifest_of_another_execution_is_left_alone(
-    manifests: Manifests, capsys: pytest.CaptureFixture[str]
-) -> None:
-    manifests.begin(
-        scan_timestamp=TIMESTAMP,
-        execution_arn="another",
-        attempt=1,
-        started_at=STARTED,
-        attempt_started_at=STARTED,
-        trigger="manual",
-        retention_days=90,
-    )
-
-    emit(manifests, {"error": DENIED})
-
-    assert len(emitted(capsys)) == 1
-    assert manifests.load(TIMESTAMP).item["status"] == "RUNNING"  # type: ignore[union-attr]
+    assert emit(scene, FAILED, 2)["duration_ms"] == 7000
 
 
 @pytest.mark.parametrize(
     ("state", "message", "level"),
     [
-        ({"scan": SCAN, "cursor": DONE}, "Scan completed successfully", "INFO"),
-        ({"scan": SCAN, "cursor": {**DONE, "errors": 25}}, "Scan completed with errors", "WARNING"),
-        ({"scan": SCAN, "cursor": DONE, "error": DENIED}, "Scan failed", "ERROR"),
+        (COMPLETE, "Scan completed successfully", "INFO"),
+        ({**COMPLETE, "cursor": {**DONE, "errors": 25}}, "Scan completed with errors", "WARNING"),
+        (FAILED, "Scan failed", "ERROR"),
     ],
 )
 def test_the_end_is_logged_with_the_documented_message_and_keys(
-    manifests: Manifests, state: dict[str, Any], message: str, level: str
+    scene: Scene, state: dict[str, Any], message: str, level: str
 ) -> None:
     with captured_logs() as lines:
-        emit(manifests, state)
+        emit(scene, state)
 
-    (line,) = [line for line in lines() if line["message"] == message]
-    assert line["level"] == level
-    assert line["scan_timestamp"] == TIMESTAMP
-    assert line["total_users"] == 700
-    assert line["duration_seconds"] == 12.345
-    assert {"records_written", "errors"} <= line.keys()
+    (line,) = [line for line in lines() if line["message"].startswith("Scan ")]
+    assert (line["message"], line["level"]) == (message, level)
+    assert (line["total_users"], line["records_written"], line["duration_seconds"]) == (700, 700, 12.345)
+    assert "errors" in line
     if "error" in state:
         assert (line["error_type"], line["error_message"]) == ("AccessDenied", "no iam:ListUsers")
+
+
+# Late, and again
+
+
+def test_a_retry_after_a_lost_answer_emits_nothing_twice(scene: Scene, emitted: Emitted) -> None:
+    first = emit(scene, COMPLETE)
+
+    with scene.untouched():
+        assert emit(scene, COMPLETE) == first
+    assert len(emitted()) == 1
+    assert scene.stepfunctions.asked == 0, "nothing that a redrive could change"
+
+
+def test_a_late_call_of_a_former_attempt_emits_nothing(scene: Scene, emitted: Emitted) -> None:
+    scene.finish(1, "FAILED")
+    late = scene.run()
+    scene.clock.wait(30)
+    scene.begin(2)
+    scene.stepfunctions.redriven(1, scene.clock.now)
+
+    with scene.untouched(), pytest.raises(Superseded):
+        emit_metrics(
+            COMPLETE,  # type: ignore[arg-type]
+            late,
+            fence=scene.fence,
+            stepfunctions=scene.stepfunctions,
+            retention_days=RETENTION_DAYS,
+        )
+    assert emitted() == []
+
+
+def test_a_stopped_run_is_not_turned_into_a_complete_one(scene: Scene, emitted: Emitted) -> None:
+    """Stopped in EmitMetrics: CleanUp was faster."""
+    scene.finish(1, "ABORTED", error=("ExecutionAborted", "stopped"))
+    scene.fence.mark_reported(scene.run())
+    scene.stepfunctions.status = "ABORTED"
+
+    with scene.untouched():
+        assert emit(scene, COMPLETE)["status"] == "ABORTED"
+    assert emitted() == []
+
+
+def test_a_stopped_run_is_not_logged_as_a_success(scene: Scene) -> None:
+    """CleanUp has recorded the end and not told it yet."""
+    scene.finish(1, "ABORTED", error=("ExecutionAborted", "stopped"))
+    scene.stepfunctions.status = "ABORTED"
+
+    with captured_logs() as lines:
+        emit(scene, COMPLETE)
+
+    (line,) = [line for line in lines() if line["message"].startswith("Scan ")]
+    assert (line["message"], line["error_type"]) == ("Scan failed", "ExecutionAborted")
+
+
+def test_a_run_that_was_redriven_into_this_step_ends_as_the_new_attempt(scene: Scene, emitted: Emitted) -> None:
+    """Stopped in EmitMetrics, recorded by CleanUp, redriven; the context object still tells the old attempt."""
+    scene.finish(1, "ABORTED")
+    scene.stepfunctions.redriven(1, scene.clock.now)
+
+    outcome = emit(scene, COMPLETE)
+
+    assert (outcome["status"], outcome["attempt"]) == ("COMPLETE", 2)
+    assert (scene.stands, scene.manifest["reported"]) == (("COMPLETE", 2, 0), {2})
+    assert [metrics["Success"] for metrics in emitted()] == [1]
+
+
+def test_an_attempt_that_is_known_to_have_been_superseded_ends_as_the_newest(scene: Scene) -> None:
+    """The context object tells attempt 1; SaveProgress had found out that this is attempt 2."""
+    scene.save(2, 1, told=1)
+    scene.stepfunctions.redriven(1, scene.clock.now)
+
+    assert emit(scene, COMPLETE)["attempt"] == 2
+    assert scene.stands == ("COMPLETE", 2, 1)
+
+
+def test_every_attempt_emits_its_own_metrics(scene: Scene, emitted: Emitted) -> None:
+    emit(scene, FAILED)
+    emit(scene, {**COMPLETE, "scan": scan(2)}, 2)
+
+    assert [metrics["Success"] for metrics in emitted()] == [0, 1]
+    assert scene.manifest["reported"] == {1, 2}
+
+
+# Runs that failed before there was a scan
+
+
+def test_a_run_whose_scan_never_began_has_metrics_and_a_manifest(scene: Scene, emitted: Emitted) -> None:
+    scene.dynamodb.delete_item(
+        TableName=scene.fence.table_name,
+        Key={"user_name": {"S": "__scan__"}, "scan_timestamp": {"S": f"scan#{TIMESTAMP}"}},
+    )
+
+    emit(scene, {"error": DENIED, "redrive_count": 0})
+
+    assert scene.stands == ("FAILED", 1, 0)
+    (metrics,) = emitted()
+    assert (metrics["UsersScanned"], metrics["Errors"], metrics["Success"]) == (0, 1, 0)
+
+
+def test_the_manifest_of_another_execution_is_left_alone_and_the_failure_counts(scene: Scene, emitted: Emitted) -> None:
+    scene.given("RUNNING", arn=OTHER)
+
+    with scene.untouched():
+        assert emit(scene, {"error": DENIED, "redrive_count": 0})["status"] == "FAILED"
+    (metrics,) = emitted()
+    assert metrics["Errors"] == 1
+
+
+def test_a_failed_attempt_on_a_complete_scan_fails_and_leaves_the_scan(scene: Scene, emitted: Emitted) -> None:
+    """Complete, redriven, and AcquireLock failed: the run has failed, the scan is what it was."""
+    scene.finish()
+
+    before = scene.manifest
+    assert emit(scene, {"error": DENIED, "redrive_count": 1}, 2)["status"] == "FAILED"
+
+    assert scene.manifest == {**before, "reported": {2}}
+    (metrics,) = emitted()
+    assert (metrics["Errors"], metrics["Success"]) == (1, 0)
+
+
+def test_a_run_that_fails_although_it_was_to_be_skipped_counts_as_failed(scene: Scene, emitted: Emitted) -> None:
+    """AcquireLock had noted the skip, and its answers were lost until its retries were used up."""
+    scene.given("SKIPPED", holder={"owner": OTHER})
+
+    with captured_logs() as lines:
+        assert emit(scene, {"error": DENIED, "redrive_count": 0})["status"] == "FAILED"
+
+    assert "Scan failed" in [line["message"] for line in lines()]
+    assert scene.stands == ("SKIPPED", 1, 0)
+
+
+# The rows of issue 10
+
+
+def test_row_10_a_retry_while_the_first_call_still_runs_says_the_same(scene: Scene, emitted: Emitted) -> None:
+    """Row 10: metrics are said before they are noted as said: perhaps twice, never not at all, and never otherwise."""
+    retried: list[Outcome] = []
+    first = emit(scene.overtaken(lambda: None, lambda: retried.append(emit(scene, COMPLETE))), COMPLETE)
+
+    assert retried == [first]
+    said = emitted()
+    assert said == [said[0]] * 2
+    assert (scene.stands, scene.manifest["reported"]) == (("COMPLETE", 1, 0), {1})
+
+
+def test_row_10_a_retry_says_what_the_first_call_had_no_time_to_say(scene: Scene, emitted: Emitted) -> None:
+    """Row 10: recorded, and died."""
+    scene.finish()
+
+    emit(scene, COMPLETE)
+
+    assert [metrics["Success"] for metrics in emitted()] == [1]
+    assert scene.manifest["reported"] == {1}
+
+
+def test_row_11_a_scan_that_was_stopped_and_completed_later_keeps_no_error(scene: Scene) -> None:
+    """Row 11: aborted, redriven, COMPLETE."""
+    scene.finish(1, "ABORTED", error=("ExecutionAborted", "stopped"))
+
+    emit(scene, {**COMPLETE, "scan": scan(2)}, 2)
+
+    assert scene.stands == ("COMPLETE", 2, 0)
+    assert not scene.manifest.keys() & {"error_type", "error_message"}
+
+
+@pytest.mark.parametrize(
+    "error", [{}, {"Error": "States.Runtime", "Cause": ""}, {"Error": "InvalidInput", "Cause": "x"}]
+)
+def test_row_12_whatever_ended_acquire_lock_is_recorded(scene: Scene, error: dict[str, str]) -> None:
+    """Row 12: the state holds the error of AcquireLock and nothing of the input."""
+    assert emit(scene, {"error": error, "redrive_count": 0})["status"] == "FAILED"
+    assert scene.manifest["error_type"] == error.get("Error", "UnknownError")

@@ -1,7 +1,7 @@
 """ListUsers."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +9,12 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.list_users.handler import PAGE_BYTES, Settings, list_users
+from functions.list_users.handler import PAGE_BYTES, list_users
 from functions.shared.errors import MarkerNotAdvancing
 from functions.shared.model import Cursor, Page, first_cursor
+from functions.table.record import user_of
+from tests.unit.logs import captured_logs
+from tests.unit.scene import SPAN_LIMIT, STARTED, Clock, cursor
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -25,6 +28,11 @@ def aws_user(name: str, path: str = "/", **more: Any) -> dict[str, Any]:
         "CreateDate": CREATED,
         **more,
     }
+
+
+@pytest.fixture(autouse=True)
+def standing_clock(clock: Clock) -> None:
+    """Have the listing go on within its span, unless a test lets time pass."""
 
 
 class FakeIam:
@@ -52,7 +60,9 @@ def call(iam: FakeIam, cursor: Cursor | None = None, page_size: int = 500, batch
     return list_users(
         cursor or first_cursor(),
         iam=iam,  # type: ignore[arg-type]
-        settings=Settings(page_size, batch_size),
+        page_size=page_size,
+        batch_size=batch_size,
+        span_limit_seconds=SPAN_LIMIT,
         **more,
     )
 
@@ -61,29 +71,10 @@ def names(page: Page) -> list[str]:
     return [user["user_name"] for batch in page["batches"] for user in batch["users"]]
 
 
-def test_a_user_is_taken_as_iam_gives_it() -> None:
-    used = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
-    page = call(FakeIam([aws_user("alice", PasswordLastUsed=used, Tags=[]), aws_user("bob", path="/ops/")]))
+def test_a_page_holds_its_users_as_records_have_them() -> None:
+    page = call(FakeIam([aws_user("alice", Tags=[]), aws_user("bob", path="/ops/")]))
 
-    assert page["batches"] == [
-        {
-            "users": [
-                {
-                    "user_name": "alice",
-                    "user_id": aws_user("alice")["UserId"],
-                    "arn": "arn:aws:iam::123456789012:user/alice",
-                    "create_date": "2026-01-02T03:04:05Z",
-                    "password_last_used": "2026-02-03T04:05:06Z",
-                },
-                {
-                    "user_name": "bob",
-                    "user_id": aws_user("bob")["UserId"],
-                    "arn": "arn:aws:iam::123456789012:user/ops/bob",
-                    "create_date": "2026-01-02T03:04:05Z",
-                },
-            ]
-        }
-    ]
+    assert page["batches"] == [{"users": [user_of(aws_user("alice")), user_of(aws_user("bob", path="/ops/"))]}]
 
 
 def test_a_page_is_cut_into_batches_and_names_the_next() -> None:
@@ -100,7 +91,7 @@ def test_a_page_is_cut_into_batches_and_names_the_next() -> None:
 def test_the_last_page_names_no_next() -> None:
     iam = FakeIam([aws_user(f"user-{number:03}") for number in range(25)])
 
-    page = call(iam, Cursor(marker="user-019", page=1, users_scanned=20, records_written=20, errors=0, restarts=0))
+    page = call(iam, cursor(marker="user-019"))
 
     assert names(page) == [f"user-{number:03}" for number in range(20, 25)]
     assert page["next_marker"] is None
@@ -108,7 +99,14 @@ def test_the_last_page_names_no_next() -> None:
 
 
 def test_an_empty_account_is_one_empty_page() -> None:
-    assert call(FakeIam([])) == {"batches": [], "count": 0, "next_marker": None, "restarted": False}
+    assert call(FakeIam([])) == {
+        "batches": [],
+        "count": 0,
+        "next_marker": None,
+        "restarted": False,
+        "listed_from": STARTED,
+        "listed_until": STARTED,
+    }
 
 
 def test_a_short_page_is_followed_by_its_marker() -> None:
@@ -145,15 +143,15 @@ def test_property_every_user_is_listed_once_in_pages_that_fit(
 ) -> None:
     users = [aws_user(f"user-{number:04}", f"/{path}/") for number, path in enumerate(paths)]
     iam = FakeIam(users, short_page)
-    cursor, listed = first_cursor(), []
+    at, listed = first_cursor(), []
 
     for _ in range(len(users) + 1):
-        page = call(iam, cursor, page_size, batch_size, page_bytes=page_bytes)
+        page = call(iam, at, page_size, batch_size, page_bytes=page_bytes)
         assert len(json.dumps(page)) <= page_bytes
         assert all(1 <= len(batch["users"]) <= batch_size for batch in page["batches"])
         listed += names(page)
-        cursor = Cursor(**{**cursor, "marker": page["next_marker"]})
-        if cursor["marker"] is None:
+        at = cursor(marker=page["next_marker"])
+        if at["marker"] is None:
             break
 
     assert listed == [user["UserName"] for user in users]
@@ -163,10 +161,21 @@ def test_an_expired_marker_starts_the_listing_again() -> None:
     iam = FakeIam([aws_user("alice"), aws_user("bob")])
     iam.refused_marker = "old"
 
-    page = call(iam, Cursor(marker="old", page=3, users_scanned=9, records_written=9, errors=0, restarts=0))
+    page = call(iam, cursor(marker="old"))
 
     assert page["restarted"] is True
     assert names(page) == ["alice", "bob"]
+
+
+def test_an_error_that_only_looks_like_a_refused_marker_ends_the_scan() -> None:
+    """No marker was sent with the first page."""
+
+    class Refusing(FakeIam):
+        def list_users(self, **arguments: Any) -> dict[str, Any]:
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": "MaxItems"}}, "ListUsers")
+
+    with pytest.raises(ClientError, match="MaxItems"):
+        call(Refusing([]))
 
 
 def test_a_second_refused_marker_ends_the_scan() -> None:
@@ -174,7 +183,7 @@ def test_a_second_refused_marker_ends_the_scan() -> None:
     iam.refused_marker = "old"
 
     with pytest.raises(MarkerNotAdvancing, match="refused a marker of this scan again"):
-        call(iam, Cursor(marker="old", page=3, users_scanned=9, records_written=9, errors=0, restarts=1))
+        call(iam, cursor(marker="old", restarts=1))
 
 
 def test_a_marker_that_does_not_advance_ends_the_scan() -> None:
@@ -183,7 +192,7 @@ def test_a_marker_that_does_not_advance_ends_the_scan() -> None:
             return {"Users": [], "IsTruncated": True, "Marker": "same"}
 
     with pytest.raises(MarkerNotAdvancing, match="page 2 with the marker it was asked for"):
-        call(Stuck([]), Cursor(marker="same", page=1, users_scanned=1, records_written=1, errors=0, restarts=0))
+        call(Stuck([]), cursor(marker="same"))
 
 
 def test_other_errors_pass() -> None:
@@ -192,4 +201,72 @@ def test_other_errors_pass() -> None:
             raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListUsers")
 
     with pytest.raises(ClientError, match="AccessDenied"):
-        call(Denied([]), Cursor(marker="m", page=1, users_scanned=1, records_written=1, errors=0, restarts=0))
+        call(Denied([]), cursor(marker="m"))
+
+
+# When it was listed
+
+
+def test_a_page_tells_from_when_until_when_it_was_listed(clock: Clock) -> None:
+    class Slow(FakeIam):
+        def list_users(self, **arguments: Any) -> dict[str, Any]:
+            clock.wait(2.5)
+            return super().list_users(**arguments)
+
+    page = call(Slow([aws_user("alice")]))
+
+    assert (page["listed_from"], page["listed_until"]) == (STARTED, "2026-01-31T10:00:02.750Z")
+
+
+@pytest.mark.parametrize(
+    ("waited", "restarted"),
+    [
+        pytest.param(timedelta(seconds=SPAN_LIMIT), False, id="within the span"),
+        pytest.param(timedelta(seconds=SPAN_LIMIT, milliseconds=1), True, id="a moment too long"),
+        pytest.param(timedelta(days=13), True, id="redriven late"),
+    ],
+)
+def test_row_8_a_listing_that_has_become_too_old_starts_again(clock: Clock, waited: timedelta, restarted: bool) -> None:
+    """Row 8: users of two moments are a picture of neither."""
+    iam = FakeIam([aws_user("alice"), aws_user("bob")])
+    clock.wait(waited.total_seconds())
+
+    page = call(iam, cursor(marker="alice", restarts=3))
+
+    assert page["restarted"] is restarted
+    assert names(page) == (["alice", "bob"] if restarted else ["bob"])
+
+
+def test_row_8_and_says_so_in_its_log(clock: Clock) -> None:
+    """Row 8: it takes as long as a new scan, and an operator wonders why."""
+    clock.wait(SPAN_LIMIT + 1)
+
+    with captured_logs() as lines:
+        call(FakeIam([]), cursor(marker="alice"))
+
+    assert [line["level"] for line in lines() if line["message"].startswith("The listing has become too old")] == [
+        "WARNING"
+    ]
+
+
+def test_the_first_page_is_never_too_old(clock: Clock) -> None:
+    """A redriven run may have to wait for days before it lists at all."""
+    clock.wait(13 * 86_400)
+
+    assert call(FakeIam([aws_user("alice")]))["restarted"] is False
+
+
+def test_row_13_a_page_that_names_a_user_twice_has_him_once() -> None:
+    """Row 13: DynamoDB refuses a whole batch that names a key twice."""
+
+    class Repeating(FakeIam):
+        def list_users(self, **arguments: Any) -> dict[str, Any]:
+            return {
+                "Users": [aws_user("alice"), aws_user("bob"), aws_user("alice", path="/new/")],
+                "IsTruncated": False,
+            }
+
+    page = call(Repeating([]), batch_size=1)
+
+    assert (page["count"], names(page)) == (2, ["alice", "bob"])
+    assert page["batches"][0]["users"][0]["arn"].endswith("user/new/alice"), "as IAM said last"

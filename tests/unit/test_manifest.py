@@ -1,145 +1,137 @@
-"""The manifests: what became of a scan, and where it can be resumed."""
+"""The manifest as it is stored: the checkpoint, the expiry, and what can be read from it."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from functions.shared.manifest import ForeignManifest, Manifests
-from functions.shared.model import Cursor
+from functions.shared.model import Cursor, first_cursor
+from functions.table.manifest import Manifest, beginning_of, expiry, progress_of, spans_too_long
+from functions.table.wire import Item
+from tests.unit.scene import EPOCH, SPAN_LIMIT, STARTED, STARTED_AT, cursor
 
-SCAN = "2026-01-31T10:00:00Z"
-STARTED = "2026-01-31T10:00:00.250Z"
-ME = "arn:aws:states:us-east-1:123456789012:execution:iam-user-monitor:me"
-OTHER = ME.replace(":me", ":other")
-
-
-def begin(manifests: Manifests, execution_arn: str = ME) -> None:
-    manifests.begin(
-        scan_timestamp=SCAN,
-        execution_arn=execution_arn,
-        attempt=1,
-        started_at=STARTED,
-        attempt_started_at=STARTED,
-        trigger="schedule",
-        retention_days=90,
-    )
+START = {"page": 0, "users_scanned": 0, "records_written": 0, "listed_from": None, "listed_until": None}
+PAGE_3 = cursor(marker="m3", page=3, users=1500)
+CHECKPOINT_3 = {
+    "page": 3, "users_scanned": 1500, "records_written": 1500, "listed_from": STARTED, "listed_until": STARTED,
+}  # fmt: skip
 
 
-def cursor(marker: str | None, page: int, users: int, errors: int = 0) -> Cursor:
-    return Cursor(
-        marker=marker, page=page, users_scanned=users, records_written=users - errors, errors=errors, restarts=0
-    )
+def stored(**more: Any) -> Manifest:
+    return Manifest({"span_limit_seconds": SPAN_LIMIT, "marker": None, "checkpoint": START, **more})
 
 
-def item(manifests: Manifests) -> dict[str, Any]:
-    manifest = manifests.load(SCAN)
-    assert manifest is not None
-    return manifest.item
+# The checkpoint
 
 
-def finish(manifests: Manifests, attempt: int = 1, status: str = "COMPLETE") -> bool:
-    return manifests.finish(
-        scan_timestamp=SCAN,
-        execution_arn=ME,
-        attempt=attempt,
-        finished_by="EmitMetrics",
-        retention_days=90,
-        started_at=STARTED,
-        result={"status": status, "users_scanned": 3, "records_written": 3, "errors": 0, "duration_ms": 10},
-    )
+def test_the_totals_are_always_saved() -> None:
+    at = cursor(marker=None, page=3, users=1500, errors=25, restarts=1)
+
+    assert progress_of(at) == {
+        "users_scanned": 1500,
+        "records_written": 1475,
+        "errors": 25,
+        "restarts": 1,
+        "listed_from": STARTED,
+        "listed_until": STARTED,
+    }
 
 
-def note_failure(manifests: Manifests) -> int | None:
-    return manifests.note_failure(scan_timestamp=SCAN, execution_arn=ME, started_at=STARTED, retention_days=90)
+def moved(at: Cursor) -> Item:
+    progress = progress_of(at)
+    return {name: progress[name] for name in ("marker", "checkpoint") if name in progress}
 
 
-def test_a_new_scan_is_running_and_starts_at_the_first_page(manifests: Manifests) -> None:
-    begin(manifests)
-
-    manifest = manifests.load(SCAN)
-    assert manifest is not None
-    assert manifest.item["status"] == "RUNNING"
-    assert manifest.item["trigger"] == "schedule"
-    assert manifest.item["started_at"] == STARTED
-    assert manifest.item["ttl"] == 1_769_853_600 + 90 * 86_400
-    assert manifest.attempt == 1
-    assert manifest.resume_at == cursor(None, 0, 0)
+@pytest.mark.parametrize("page", [1, 3])
+def test_the_checkpoint_moves_past_a_page_that_is_whole(page: int) -> None:
+    assert moved({**PAGE_3, "page": page}) == {"marker": "m3", "checkpoint": {**CHECKPOINT_3, "page": page}}
 
 
-def test_beginning_twice_keeps_the_progress(manifests: Manifests) -> None:
-    """AcquireLock is retried when its response is lost, and runs again after a redrive."""
-    begin(manifests)
-    manifests.save_progress(scan_timestamp=SCAN, execution_arn=ME, cursor=cursor("m1", 1, 500))
-
-    begin(manifests)
-
-    assert manifests.load(SCAN).resume_at == cursor("m1", 1, 500)  # type: ignore[union-attr]
+def test_the_checkpoint_does_not_pass_a_page_of_which_a_record_is_missing() -> None:
+    assert moved({**PAGE_3, "errors": 1}) == {}
 
 
-def test_the_scan_of_another_execution_is_never_touched(manifests: Manifests) -> None:
-    begin(manifests, OTHER)
-    before = item(manifests)
-
-    with pytest.raises(ForeignManifest):
-        begin(manifests)
-    with pytest.raises(ForeignManifest):
-        finish(manifests)
-    with pytest.raises(ForeignManifest):
-        note_failure(manifests)
-
-    assert item(manifests) == before
-
-
-def test_the_checkpoint_does_not_pass_an_incomplete_page(manifests: Manifests) -> None:
-    begin(manifests)
-    manifests.save_progress(scan_timestamp=SCAN, execution_arn=ME, cursor=cursor("m1", 1, 500))
-
-    manifests.save_progress(scan_timestamp=SCAN, execution_arn=ME, cursor=cursor("m2", 2, 1000, errors=25))
-    manifests.save_progress(scan_timestamp=SCAN, execution_arn=ME, cursor=cursor("m3", 3, 1500, errors=25))
-
-    assert manifests.load(SCAN).resume_at == cursor("m1", 1, 500)  # type: ignore[union-attr]
-    assert item(manifests)["users_scanned"] == 1500
-    assert item(manifests)["errors"] == 25
-
-
-def test_the_checkpoint_stays_at_the_last_page(manifests: Manifests) -> None:
+def test_the_checkpoint_stays_before_the_last_page() -> None:
     """So that None means the first page, and never that there is nothing left to do."""
-    begin(manifests)
-    manifests.save_progress(scan_timestamp=SCAN, execution_arn=ME, cursor=cursor("m1", 1, 500))
-    manifests.save_progress(scan_timestamp=SCAN, execution_arn=ME, cursor=cursor(None, 2, 700))
-
-    assert manifests.load(SCAN).resume_at == cursor("m1", 1, 500)  # type: ignore[union-attr]
-    assert item(manifests)["users_scanned"] == 700
+    assert moved({**PAGE_3, "marker": None}) == {}
 
 
-def test_an_attempt_is_finished_once(manifests: Manifests) -> None:
-    begin(manifests)
-
-    assert finish(manifests) is True
-    assert finish(manifests) is False
-    assert finish(manifests, attempt=2) is True
-
-
-def test_a_failure_is_noted_once_and_then_opens_the_next_attempt(manifests: Manifests) -> None:
-    begin(manifests)
-
-    assert note_failure(manifests) is None
-    assert note_failure(manifests) == 2
-    assert note_failure(manifests) is None, "the second attempt failed, too"
-    assert note_failure(manifests) == 3
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param({**PAGE_3, "page": 1, "errors": 1}, id="a record is missing"),
+        pytest.param({**PAGE_3, "page": 1, "marker": None}, id="it is the last page, too"),
+    ],
+)
+def test_row_7_the_first_page_of_a_listing_takes_the_checkpoint_of_the_listing_before_away(first: Cursor) -> None:
+    """Row 7: a restarted listing that loses a record must not resume where another one was."""
+    assert moved(first) == {"marker": None, "checkpoint": START}
 
 
-def test_a_failure_before_the_manifest_existed_is_noted(manifests: Manifests) -> None:
-    assert note_failure(manifests) is None
-    assert item(manifests)["status"] == "FAILED"
-    assert note_failure(manifests) == 2
+@pytest.mark.parametrize("at", [first_cursor(), PAGE_3])
+def test_an_attempt_that_begins_is_at_its_checkpoint(at: Cursor) -> None:
+    checkpoint = {name: at[name] for name in START}  # type: ignore[literal-required]
+
+    assert beginning_of(at) == {**progress_of(at), "marker": at["marker"], "checkpoint": checkpoint}
 
 
-def test_beginning_again_forgets_the_former_result(manifests: Manifests) -> None:
-    begin(manifests)
-    finish(manifests, status="FAILED")
+# Resuming
 
-    begin(manifests)
 
-    assert item(manifests)["status"] == "RUNNING"
-    assert "duration_ms" not in item(manifests)
+def test_a_scan_without_a_checkpoint_resumes_at_the_first_page() -> None:
+    assert stored().resume_at(STARTED_AT, 7) == first_cursor(7)
+
+
+def test_a_scan_that_never_began_resumes_at_the_first_page() -> None:
+    assert Manifest({"status": "FAILED", "attempt": 1}).resume_at(STARTED_AT, 1) == first_cursor(1)
+
+
+def test_a_scan_resumes_at_its_checkpoint_without_the_errors_of_the_attempt_before() -> None:
+    manifest = stored(marker="m3", checkpoint=CHECKPOINT_3, errors=25, restarts=1, users_scanned=2000)
+
+    assert manifest.resume_at(STARTED_AT, 7) == {**PAGE_3, "sequence": 7}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "resumed"), [(SPAN_LIMIT, True), (SPAN_LIMIT + 0.001, False), (13 * 86_400, False)]
+)
+def test_row_8_a_listing_goes_on_only_within_the_span_that_a_scan_may_speak_for(seconds: float, resumed: bool) -> None:
+    """Row 8: redriven later, all users are listed again."""
+    manifest = stored(marker="m3", checkpoint=CHECKPOINT_3)
+
+    cursor_then = manifest.resume_at(STARTED_AT + timedelta(seconds=seconds), 7)
+
+    assert cursor_then == ({**PAGE_3, "sequence": 7} if resumed else first_cursor(7))
+
+
+def test_a_listing_of_which_nobody_knows_when_it_began_is_too_old() -> None:
+    assert spans_too_long(None, STARTED_AT, SPAN_LIMIT)
+
+
+# Expiry
+
+
+@pytest.mark.parametrize(("retention_days", "days"), [(1, 29), (29, 29), (30, 30), (3650, 3650)])
+def test_row_9_no_scan_expires_while_it_can_be_redriven_or_would_be_needed_whole(
+    retention_days: int, days: int
+) -> None:
+    """Row 9: 14 days to redrive it, and 14 days more."""
+    assert expiry(STARTED_AT, retention_days) == EPOCH + days * 86_400
+
+
+# Reading
+
+
+def test_a_manifest_that_never_began_says_so_in_zeros() -> None:
+    manifest = Manifest({"scan_timestamp": "scan#2026-01-31T10:00:00Z", "status": "FAILED", "started_at": STARTED})
+
+    assert manifest.scan_timestamp == "2026-01-31T10:00:00Z"
+    assert (manifest.attempt, manifest.sequence, manifest.reported, manifest.error) == (1, 0, frozenset(), None)
+    assert manifest.attempt_started_at == STARTED_AT
+    assert manifest.outcome == {
+        "status": "FAILED", "users_scanned": 0, "records_written": 0, "errors": 0, "duration_ms": 0, "attempt": 1,
+    }  # fmt: skip
+
+
+def test_an_error_without_a_message_is_an_error() -> None:
+    assert Manifest({"error_type": "States.Timeout"}).error == ("States.Timeout", "")

@@ -12,8 +12,7 @@ from moto import mock_aws
 
 from functions.operations import __main__ as operations
 from functions.operations import executions, output
-from functions.operations.stack import Stack
-from functions.shared import items
+from functions.table import wire
 from tests.statemachine.engine import create_table
 
 TABLE = "iam-user-records"
@@ -43,7 +42,7 @@ class Records:
             self.put({"user_name": name, "scan_timestamp": timestamp, "ttl": ttl, **user, **attributes})
 
     def put(self, item: dict[str, Any]) -> None:
-        self._dynamodb.put_item(TableName=TABLE, Item=items.to_wire(item))
+        self._dynamodb.put_item(TableName=TABLE, Item=wire.to_wire(item))
 
 
 @pytest.fixture
@@ -265,16 +264,3 @@ def test_without_a_table_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 2
     assert "ResourceNotFoundException" in err
     assert err.count("\n") == 1
-
-
-def test_another_deployment_is_found_by_its_documented_variables(
-    records: Records, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert Stack.from_environment().table_name == "iam-user-records"
-
-    monkeypatch.setenv("DYNAMODB_TABLE_NAME", "others")
-    monkeypatch.setenv("STATE_MACHINE_ARN", "arn:aws-cn:states:cn-north-1:123456789012:stateMachine:others")
-
-    stack = Stack.from_environment()
-    assert stack.table_name == "others"
-    assert stack.state_machine_arn.endswith(":others")

@@ -1,80 +1,184 @@
 """SaveProgress."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from functions.save_progress.handler import Event, fold, save_progress
-from functions.shared.errors import LockLost
-from functions.shared.lock import ExecutionLock
-from functions.shared.manifest import Manifests
-from functions.shared.model import Cursor, PageCounts, Scan, WriteResult
-from tests.statemachine.engine import TABLE
+from functions.save_progress.handler import Event, Progress, fold, save_progress
+from functions.shared.errors import LockLost, Superseded
+from functions.shared.model import Cursor, PageCounts, WriteResult, first_cursor
+from functions.shared.run import Run
+from tests.unit.scene import EPOCH, LEASE, OTHER, STARTED, Scene, cursor, run_event, scan
 
-if TYPE_CHECKING:
-    from types_boto3_dynamodb import DynamoDBClient
-
-ME = "arn:aws:states:us-east-1:123456789012:execution:iam-user-monitor:me"
-SCAN = Scan(scan_timestamp="2026-01-31T10:00:00Z", execution_arn=ME, started_at="2026-01-31T10:00:00.000Z", attempt=1)
-CURSOR = Cursor(marker="m1", page=1, users_scanned=500, records_written=500, errors=0, restarts=0)
+LATER = "2026-01-31T10:05:00.000Z"
 
 
-def page(count: int, next_marker: str | None = "m2", restarted: bool = False) -> PageCounts:
-    return PageCounts(count=count, next_marker=next_marker, restarted=restarted)
+def page(
+    count: int, next_marker: str | None = "m2", *, restarted: bool = False, listed_from: str = STARTED
+) -> PageCounts:
+    return PageCounts(
+        count=count, next_marker=next_marker, restarted=restarted, listed_from=listed_from, listed_until=LATER
+    )
+
+
+def written(*counts: int) -> list[WriteResult]:
+    return [WriteResult(written=count, failed=0) for count in counts]
+
+
+def save(scene: Scene, at: Cursor, listed: PageCounts, writes: list[WriteResult], run: Run | None = None) -> Progress:
+    return save_progress(
+        Event(run=run_event(), scan=scan(), cursor=at, page=listed, writes=writes),
+        run or scene.run(),
+        fence=scene.fence,
+        stepfunctions=scene.stepfunctions,
+        lease_seconds=LEASE,
+    )
+
+
+# Folding a page into the totals
 
 
 def test_a_page_is_added_to_the_totals() -> None:
     writes = [WriteResult(written=100, failed=0), WriteResult(written=70, failed=30)]
 
-    assert fold(CURSOR, page(200), writes) == {
+    assert fold(cursor(sequence=4), page(200), writes) == {
         "marker": "m2",
         "page": 2,
+        "sequence": 5,
         "users_scanned": 700,
         "records_written": 670,
         "errors": 30,
         "restarts": 0,
+        "listed_from": STARTED,
+        "listed_until": LATER,
     }
 
 
 def test_a_batch_that_reported_nothing_counts_as_failed() -> None:
-    assert fold(CURSOR, page(200), [WriteResult(written=100, failed=0)])["errors"] == 100
+    assert fold(cursor(), page(200), written(100))["errors"] == 100
 
 
 def test_an_empty_page_adds_nothing() -> None:
-    folded = fold(CURSOR, page(0, None), [])
+    folded = fold(cursor(), page(0, None), [])
 
     assert (folded["users_scanned"], folded["records_written"], folded["errors"]) == (500, 500, 0)
     assert folded["marker"] is None
 
 
-def test_a_restarted_listing_counts_from_zero() -> None:
-    folded = fold(CURSOR, page(10, restarted=True), [WriteResult(written=10, failed=0)])
+def test_a_scan_lists_from_its_first_page_until_its_last() -> None:
+    first = fold(first_cursor(), page(1, listed_from=STARTED), written(1))
+    second = fold(first, page(1, listed_from=LATER), written(1))
 
-    assert (folded["page"], folded["users_scanned"], folded["records_written"]) == (1, 10, 10)
-    assert folded["restarts"] == 1
-
-
-def test_progress_renews_the_lease_and_moves_the_checkpoint(dynamodb: "DynamoDBClient", manifests: Manifests) -> None:
-    times = iter([1000, 1200])
-    lock = ExecutionLock(dynamodb, TABLE, 600, lambda: next(times))
-    lock.acquire(ME)
-    event = Event(scan=SCAN, cursor=CURSOR, page=page(100), writes=[WriteResult(written=100, failed=0)])
-
-    progress = save_progress(event, lock=lock, manifests=manifests)
-
-    assert progress == {"scan": SCAN, "cursor": fold(CURSOR, event["page"], event["writes"])}
-    assert manifests.load(SCAN["scan_timestamp"]).resume_at["marker"] == "m2"  # type: ignore[union-attr]
-    item = dynamodb.get_item(
-        TableName=TABLE, Key={"user_name": {"S": "__execution_lock__"}, "scan_timestamp": {"S": "lock"}}
-    )["Item"]
-    assert item["expires_at"] == {"N": "1800"}
+    assert (second["listed_from"], second["listed_until"]) == (STARTED, LATER)
 
 
-def test_a_scan_whose_lock_is_anothers_stops_before_it_saves(dynamodb: "DynamoDBClient", manifests: Manifests) -> None:
-    lock = ExecutionLock(dynamodb, TABLE, 600)
-    lock.acquire("another")
+def test_a_listing_that_began_again_counts_from_zero() -> None:
+    folded = fold(cursor(sequence=4, page=4, errors=7), page(10, restarted=True, listed_from=LATER), written(10))
 
-    with pytest.raises(LockLost, match="held by another"):
-        save_progress(Event(scan=SCAN, cursor=CURSOR, page=page(0), writes=[]), lock=lock, manifests=manifests)
+    assert folded == {
+        **cursor(sequence=5, marker="m2", page=1, users=10, restarts=1, listed_from=LATER),
+        "listed_until": LATER,
+    }
 
-    assert manifests.load(SCAN["scan_timestamp"]) is None
+
+# Saving it
+
+
+def test_progress_renews_the_lease_and_moves_the_checkpoint(scene: Scene) -> None:
+    scene.begin()
+    scene.clock.wait(200)
+
+    progress = save(scene, first_cursor(), page(100), written(100))
+
+    assert progress == {"scan": scan(), "cursor": fold(first_cursor(), page(100), written(100))}
+    assert (scene.stands, scene.manifest["marker"]) == (("RUNNING", 1, 1), "m2")
+    assert scene.lock["expires_at"] == EPOCH + 200 + LEASE
+
+
+def test_a_lost_answer_and_a_retry_count_a_page_once(scene: Scene) -> None:
+    scene.begin()
+    first = save(scene, first_cursor(), page(100), written(100))
+
+    with scene.untouched():
+        assert save(scene, first_cursor(), page(100), written(100)) == first
+
+
+def test_a_scan_whose_lock_is_anothers_stops_before_it_saves(scene: Scene) -> None:
+    scene.given("RUNNING")
+    scene.given_lock(OTHER)
+
+    with scene.untouched(), pytest.raises(LockLost, match=f"held by {OTHER}"):
+        save(scene, first_cursor(), page(0), [])
+
+
+def test_a_run_that_was_redriven_past_acquire_lock_goes_on_as_the_next_attempt(scene: Scene) -> None:
+    scene.given("ABORTED", sequence=1)
+    redriven = scene.clock.wait(60)
+
+    progress = save(scene, cursor(), page(100), written(100), run=scene.run(2))
+
+    assert progress["scan"] == {**scan(2), "started_at": redriven}
+    assert (scene.stands, scene.lock["attempt"]) == (("RUNNING", 2, 2), 2)
+
+
+def test_so_it_does_when_it_is_told_its_old_attempt(scene: Scene) -> None:
+    scene.given("ABORTED", sequence=1)
+    scene.stepfunctions.redriven(1, scene.clock.now)
+
+    assert save(scene, cursor(), page(100), written(100))["scan"]["attempt"] == 2
+
+
+# The rows of issue 10
+
+
+def test_row_1_a_page_that_wakes_up_after_the_scan_was_completed_changes_nothing(scene: Scene) -> None:
+    """Row 1: totals do not go back, and no lock appears for a finished execution."""
+    scene.begin()
+    save(scene, first_cursor(), page(100, None), written(100))
+    scene.finish()
+    scene.fence.release(scene.run())
+
+    with scene.untouched(), pytest.raises(Superseded):
+        save(scene, first_cursor(), page(100, None), written(90))
+
+
+def test_row_2_a_page_in_flight_when_the_run_was_stopped_changes_nothing(scene: Scene) -> None:
+    """Row 2: StopExecution, CleanUp, then the SaveProgress that was in flight."""
+    scene.begin()
+    scene.finish(1, "ABORTED")
+    scene.fence.release(scene.run())
+    scene.stepfunctions.status = "ABORTED"
+
+    with scene.untouched(), pytest.raises(Superseded):
+        save(scene, first_cursor(), page(100), written(100))
+
+
+def test_row_2_not_even_when_the_run_goes_on_meanwhile(scene: Scene) -> None:
+    """Row 2: redriven since; a call that began before the redrive is a late one of the former attempt."""
+    scene.begin()
+    scene.finish(1, "ABORTED")
+    late = scene.run()
+    scene.clock.wait(30)
+    scene.begin(2)
+    scene.stepfunctions.redriven(1, scene.clock.now)
+
+    with scene.untouched(), pytest.raises(Superseded):
+        save(scene, first_cursor(), page(100), written(100), run=late)
+
+
+def test_row_7_a_restarted_listing_that_lost_a_record_resumes_at_the_first_page(scene: Scene) -> None:
+    """Row 7: the checkpoint of the listing before says nothing about this one."""
+    scene.begin()
+    at = save(scene, first_cursor(), page(5), written(5))["cursor"]
+    save(scene, at, page(5, "m1", restarted=True), written(4))
+    scene.finish(1, "FAILED")
+
+    assert scene.begin(2).cursor == first_cursor(3)
+
+
+def test_row_7_and_so_it_does_when_that_was_the_last_page(scene: Scene) -> None:
+    """Row 7: all users fit into one page now."""
+    scene.begin()
+    at = save(scene, first_cursor(), page(5), written(5))["cursor"]
+    save(scene, at, page(5, None, restarted=True), written(5))
+    scene.finish(1, "FAILED")
+
+    assert scene.begin(2).cursor == first_cursor(3)

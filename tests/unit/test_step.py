@@ -1,4 +1,4 @@
-"""The wrapper of every handler, and the configuration it reads."""
+"""The wrapper of every handler, the configuration it reads, and how it writes times."""
 
 import os
 import subprocess
@@ -13,8 +13,9 @@ from functions.shared.errors import AccessDenied, InvalidConfiguration, Throttle
 from functions.shared.step import logger, step
 from tests.statemachine.engine import Context
 from tests.unit.logs import captured_logs
+from tests.unit.scene import ME, OTHER, TIMESTAMP, run_event, scan
 
-EVENT = {"scan": {"execution_arn": "arn:me", "scan_timestamp": "2026-01-31T10:00:00Z", "attempt": 2}}
+EVENT = {"run": run_event(1)}
 
 
 def failing_with(code: str) -> Any:
@@ -44,22 +45,34 @@ def test_an_unexpected_aws_error_passes_unchanged() -> None:
         failing_with("ServiceFailure")(EVENT, Context())
 
 
-def test_every_log_line_names_the_execution() -> None:
-    @step("ListUsers")
-    def handler(event: Any, context: Any) -> None:
-        logger.info("a line")
+@step("ListUsers")
+def logging(event: Any, context: Any) -> None:
+    logger.info("a line")
 
+
+def story(event: Any) -> dict[str, Any]:
+    """Return what the log line of an invocation says about its run."""
     with captured_logs() as lines:
-        handler(EVENT, Context())  # type: ignore[arg-type]
-        handler({"execution_arn": "arn:other", "state": {}}, Context())  # type: ignore[arg-type]
+        logging(event, Context())  # type: ignore[arg-type]
+    (line,) = lines()
+    return {name: line.get(name) for name in ("state", "execution_arn", "scan_timestamp", "attempt")}
 
-    first, second = lines()
-    assert first["execution_arn"] == "arn:me"
-    assert first["scan_timestamp"] == "2026-01-31T10:00:00Z"
-    assert first["attempt"] == 2
-    assert first["state"] == "ListUsers"
-    assert second["execution_arn"] == "arn:other", "a warm function must not keep the former execution's identifiers"
-    assert second.get("scan_timestamp") is None
+
+def test_every_log_line_names_the_run() -> None:
+    assert story(EVENT) == {"state": "ListUsers", "execution_arn": ME, "scan_timestamp": TIMESTAMP, "attempt": 2}
+
+
+def test_every_log_line_names_the_newest_attempt_that_the_run_knows_of() -> None:
+    assert story({**EVENT, "scan": scan(3)})["attempt"] == 3
+
+
+def test_a_warm_function_does_not_keep_the_identifiers_of_the_run_before() -> None:
+    story(EVENT)
+
+    assert story({"run": run_event(arn=OTHER)})["execution_arn"] == OTHER
+    assert story({"detail": {}}) == {
+        "state": "ListUsers", "execution_arn": None, "scan_timestamp": None, "attempt": None,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("value", ["", "0", "1001", "12.5", "-1", "x", "²"])

@@ -5,27 +5,27 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.shared.model import Scan, User
-from functions.write_batch.handler import ITEMS_PER_CALL, record, write_records
-from tests.statemachine.engine import TABLE
+from functions.shared.model import User
+from functions.table.record import record_of
+from functions.write_batch.handler import ITEMS_PER_CALL, handler, write_records
+from tests.statemachine.engine import TABLE, Context
+from tests.unit.scene import STARTED, TIMESTAMP, TTL, run_event, scan
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-SCAN = Scan(scan_timestamp="2026-01-31T10:00:00Z", execution_arn="arn", started_at="2026-01-31T10:00:00Z", attempt=1)
-
 
 def user(number: int) -> User:
-    return User(
-        user_name=f"user-{number:04}",
-        user_id=f"AIDA{number:017}",
-        arn=f"arn:aws:iam::123456789012:user/user-{number:04}",
-        create_date="2026-01-02T03:04:05Z",
-    )
+    return {
+        "user_name": f"user-{number:04}",
+        "user_id": f"AIDA{number:017}",
+        "arn": f"arn:aws:iam::123456789012:user/user-{number:04}",
+        "create_date": "2026-01-02T03:04:05Z",
+    }
 
 
 def records(count: int) -> list[dict[str, Any]]:
-    return [record(user(number), SCAN, 1_777_629_600) for number in range(count)]
+    return [record_of(user(number), scan_timestamp=TIMESTAMP, listed_at=STARTED, ttl=TTL) for number in range(count)]
 
 
 class FakeTable:
@@ -66,28 +66,30 @@ def write(table: FakeTable, count: int, seconds: float = 60) -> tuple[int, int]:
     return result["written"], result["failed"]
 
 
-def test_a_record_has_the_documented_attributes(dynamodb: "DynamoDBClient") -> None:
-    alice = User(**{**user(1), "password_last_used": "2026-02-03T04:05:06Z"})
+@pytest.mark.usefixtures("configured")
+def test_row_9_a_record_has_its_user_its_scan_when_it_was_listed_and_the_expiry_of_the_scan(
+    dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 9: all items of a scan expire at once, whatever retention_days has become since it began."""
+    monkeypatch.setenv("RETENTION_DAYS", "30")
 
-    result = write_records(
-        [record(alice, SCAN, 1_777_629_600), record(user(2), SCAN, 1_777_629_600)],
-        dynamodb=dynamodb,
-        table_name=TABLE,
-        seconds=10,
+    result = handler(
+        {"run": run_event(), "scan": scan(), "batch": {"users": [user(1)]}, "listed_at": STARTED},
+        Context(),  # type: ignore[arg-type]
     )
 
-    assert result == {"written": 2, "failed": 0}
-    stored = {item["user_name"]["S"]: item for item in dynamodb.scan(TableName=TABLE)["Items"]}
-    assert stored["user-0001"] == {
-        "user_name": {"S": "user-0001"},
-        "scan_timestamp": {"S": "2026-01-31T10:00:00Z"},
-        "user_id": {"S": "AIDA00000000000000001"},
-        "arn": {"S": "arn:aws:iam::123456789012:user/user-0001"},
-        "create_date": {"S": "2026-01-02T03:04:05Z"},
-        "password_last_used": {"S": "2026-02-03T04:05:06Z"},
-        "ttl": {"N": "1777629600"},
-    }
-    assert "password_last_used" not in stored["user-0002"]
+    assert result == {"written": 1, "failed": 0}
+    assert dynamodb.scan(TableName=TABLE)["Items"] == [
+        {
+            "user_name": {"S": "user-0001"},
+            "scan_timestamp": {"S": TIMESTAMP},
+            "user_id": {"S": "AIDA00000000000000001"},
+            "arn": {"S": "arn:aws:iam::123456789012:user/user-0001"},
+            "create_date": {"S": "2026-01-02T03:04:05Z"},
+            "listed_at": {"S": STARTED},
+            "ttl": {"N": str(TTL)},
+        }
+    ]
 
 
 def test_at_most_25_items_go_into_a_call() -> None:

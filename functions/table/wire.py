@@ -6,7 +6,8 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from functions.shared.model import Item
+Item = dict[str, Any]
+"""A DynamoDB item in plain Python values."""
 
 _serializer = TypeSerializer()
 _deserializer = TypeDeserializer()
@@ -27,4 +28,6 @@ def _plain(value: Any) -> Any:
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, set):
+        return {_plain(inner) for inner in value}
     return value

@@ -1,0 +1,70 @@
+"""A record: declared attribute by attribute, once."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from functions.table import record
+from functions.table.record import ATTRIBUTES, COMPARED, Attribute, record_of, user_of
+from tests.unit.scene import STARTED, TIMESTAMP, TTL
+
+LISTED: dict[str, Any] = {
+    "UserName": "alice",
+    "UserId": "AIDAEXAMPLE",
+    "Path": "/ops/",
+    "Arn": "arn:aws:iam::123456789012:user/ops/alice",
+    "CreateDate": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    "Tags": [],
+}
+ALICE = {
+    "user_name": "alice",
+    "user_id": "AIDAEXAMPLE",
+    "arn": "arn:aws:iam::123456789012:user/ops/alice",
+    "create_date": "2026-01-02T03:04:05Z",
+}
+
+
+def test_a_user_is_taken_as_iam_gives_it_and_no_more() -> None:
+    assert user_of(LISTED) == ALICE
+
+
+def test_a_password_that_was_used_is_told() -> None:
+    used = datetime(2026, 2, 3, 5, 5, 6, 700_000, tzinfo=timezone(timedelta(hours=1)))
+
+    assert user_of({**LISTED, "PasswordLastUsed": used}) == {**ALICE, "password_last_used": "2026-02-03T04:05:06Z"}
+
+
+@pytest.mark.parametrize("missing", ["UserName", "UserId", "Arn", "CreateDate"])
+def test_a_user_without_what_iam_always_gives_is_an_error(missing: str) -> None:
+    """Rather than a record that lacks it."""
+    with pytest.raises(KeyError, match=missing):
+        user_of({name: value for name, value in LISTED.items() if name != missing})
+
+
+def test_a_record_is_the_user_in_a_scan() -> None:
+    assert record_of(user_of(LISTED), scan_timestamp=TIMESTAMP, listed_at=STARTED, ttl=TTL) == {
+        **ALICE,
+        "scan_timestamp": TIMESTAMP,
+        "listed_at": STARTED,
+        "ttl": TTL,
+    }
+
+
+def test_a_record_holds_exactly_what_is_declared() -> None:
+    used = {**LISTED, "PasswordLastUsed": LISTED["CreateDate"]}
+
+    stored = record_of(user_of(used), scan_timestamp=TIMESTAMP, listed_at=STARTED, ttl=TTL)
+
+    assert stored.keys() == {attribute.name for attribute in ATTRIBUTES}
+
+
+def test_what_iam_gives_anyway_is_recorded_by_declaring_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    more = (Attribute("path", "the path", "Path"), Attribute("boundary", "the boundary", "Boundary", optional=True))
+    monkeypatch.setattr(record, "ATTRIBUTES", (*ATTRIBUTES, *more))
+
+    assert user_of(LISTED) == {**ALICE, "path": "/ops/"}
+
+
+def test_a_user_changes_by_what_is_his_and_not_by_the_scan() -> None:
+    assert COMPARED == ("arn", "create_date", "password_last_used")
