@@ -6,8 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 USERS ?= 250
-# The end-to-end tests mostly wait, so a few files of tests run side by side.
-WORKERS ?= 3
+# The end-to-end tests mostly wait, so more files of tests run side by side than there are cores.
+WORKERS ?= 5
 PORT ?=
 CALL ?=
 FAULT ?=
@@ -40,11 +40,11 @@ install: $(INSTALLED) ## Install the development environment into build/venv
 $(INSTALLED): functions/requirements.txt tests/requirements.txt tests/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "error: Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true). Name another one: make PYTHON=python3.12" >&2; exit 2; }
-	@echo "Installing the development environment into $(VENV), once"
+	@echo "Installing the development environment into $(VENV), once" >&2
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual environment; install its venv module" >&2; exit 2; }
 	@$(PY) -m pip install --disable-pip-version-check --progress-bar off --requirement tests/requirements.txt 2>&1 | \
-	  sed -n -e '/^ERROR/p' -e 's/^Collecting \([^ ]*\).*/  \1/p'
+	  sed -n -e '/^ERROR/p' -e 's/^Collecting \([^ ]*\).*/  \1/p' >&2
 	@touch $@
 
 $(CHECKOV_INSTALLED): tests/terraform/checkov-requirements.txt tests/terraform/checkov-constraints.txt | $(INSTALLED)
@@ -143,36 +143,38 @@ destroy: ## Remove the deployment, records included, from your AWS account
 	@terraform -chdir=terraform apply -var deletion_protection_enabled=false
 	@terraform -chdir=terraform destroy -var deletion_protection_enabled=false
 
-# The operator commands: on your AWS account, or on the local AWS after `. build/local.env`.
-EXECUTION ?=
-LIMIT ?= 20
-SCAN ?=
-AT ?=
-FROM ?=
-TO ?= latest
-FORMAT ?= table
-OPERATE = $(PY) -m functions.operations
+# The operator commands are those of iam-user-monitor: on your AWS account, or on the local AWS after `. build/local.env`.
+# make itself answers any failure with exit status 2; the command's own statuses are in the README.
+# What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
+VALUES := EXECUTION LIMIT SCAN AT FROM TO FORMAT ALL
 # The shell's USER is who is logged in, not who is asked for.
-ASKED_USER := $(if $(findstring command,$(origin USER)),$(USER))
+ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
+  $(if $(findstring command,$(origin USER)),USER)
+literal = $(eval override $(1) := $$(value $(1)))$(eval override ASKED_$(1) := $$(value $(1)))$(eval export ASKED_$(1))
+$(foreach name,$(ASKED),$(call literal,$(name)))
+# --at="$$ASKED_AT" where AT is set, and nothing otherwise; and the same for arguments.
+option = $(if $(filter $(1),$(ASKED)),$(2)="$$ASKED_$(1)")
+value_of = $(if $(filter $(1),$(ASKED)),-- "$$ASKED_$(1)" $(if $(and $(2),$(filter $(2),$(ASKED))),"$$ASKED_$(2)"))
+OPERATE = $(PY) -m functions.cli
 
-.PHONY: start redrive scans history users diff
+.PHONY: start redrive scans users history diff
 start: $(INSTALLED) ## Start a scan and follow it to its end
 	@$(OPERATE) start
 
 redrive: $(INSTALLED) ## Redrive a failed run and follow it: EXECUTION=<ARN or name>|latest
-	@$(OPERATE) redrive --execution='$(EXECUTION)'
+	@$(OPERATE) redrive $(call value_of,EXECUTION)
 
-scans: $(INSTALLED) ## List the scans, newest first (LIMIT=20, FORMAT=table|json|csv)
-	@$(OPERATE) scans --limit='$(LIMIT)' --format='$(FORMAT)'
+scans: $(INSTALLED) ## List the scans, newest first (LIMIT=20, FORMAT=table|json|jsonl|csv)
+	@$(OPERATE) scans $(call option,LIMIT,--limit) $(call option,FORMAT,--format)
 
-history: $(INSTALLED) ## Show a user through time: USER=<name> (FORMAT)
-	@$(OPERATE) history --user='$(ASKED_USER)' --format='$(FORMAT)'
+history: $(INSTALLED) ## Show a user through time: USER=<name or user_id>, ALL=1 without changes, too (FORMAT)
+	@$(OPERATE) history $(if $(filter ALL,$(ASKED)),--all) $(call option,FORMAT,--format) $(call value_of,USER)
 
 users: $(INSTALLED) ## List who existed: SCAN=<scan>|latest or AT=2026-01-31T00:00Z (FORMAT)
-	@$(OPERATE) users --scan='$(SCAN)' --at='$(AT)' --format='$(FORMAT)'
+	@$(OPERATE) users $(call option,SCAN,--scan) $(call option,AT,--at) $(call option,FORMAT,--format)
 
-diff: $(INSTALLED) ## Show who came, went or changed: FROM=<scan> TO=<scan>|latest (FORMAT)
-	@$(OPERATE) diff --from='$(FROM)' --to='$(TO)' --format='$(FORMAT)'
+diff: $(INSTALLED) ## Show who came, went or changed: FROM=<scan>|previous TO=<scan>|latest (FORMAT)
+	@$(OPERATE) diff $(call option,FORMAT,--format) $(call value_of,FROM,TO)
 
 .PHONY: clean
 clean: ## Remove everything that was built

@@ -19,8 +19,8 @@ DEFAULT_OUTPUT = FUNCTIONS.parent / "build" / "iam_user_monitor.zip"
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o644
 
-# Neither its own recipe nor what an operator runs is deployed.
-_NOT_DEPLOYED = shutil.ignore_patterns("__pycache__", "package.py", "operations")
+# Deployed are the steps, which are the folders with a handler, and what they share; not what an operator runs.
+_SHARED = ("shared", "table")
 # pip notes in these how and when it installed.
 _VOLATILE_METADATA = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 
@@ -47,12 +47,14 @@ def build(output: Path) -> None:
     Raises
     ------
     PackageError
-        pip could not install the dependencies.
+        pip could not install the dependencies, or the output is a folder.
     """
+    if output.is_dir():
+        raise PackageError(f"{output} is a folder; name the file to write")
     with tempfile.TemporaryDirectory(prefix="iam-user-monitor-package-") as folder:
         stage = Path(folder)
         _install_dependencies(stage)
-        shutil.copytree(FUNCTIONS, stage / "functions", ignore=_NOT_DEPLOYED)
+        _copy_functions(stage / "functions")
         files = sorted(path for path in stage.rglob("*") if path.is_file() and _belongs(path.relative_to(stage)))
         output.parent.mkdir(parents=True, exist_ok=True)
         partial = output.with_name(f".{output.name}.{os.getpid()}")
@@ -63,6 +65,14 @@ def build(output: Path) -> None:
             partial.replace(output)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _copy_functions(target: Path) -> None:
+    target.mkdir()
+    shutil.copy(FUNCTIONS / "__init__.py", target)
+    for folder in sorted(FUNCTIONS.iterdir()):
+        if folder.name in _SHARED or (folder / "handler.py").is_file():
+            shutil.copytree(folder, target / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def _install_dependencies(target: Path) -> None:

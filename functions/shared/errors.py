@@ -74,6 +74,8 @@ _THROTTLING_CODES = frozenset(
         "ProvisionedThroughputExceededException",
         "SlowDown",
         "PriorRequestNotComplete",
+        # DynamoDB: a transaction has the item at this moment.
+        "TransactionConflictException",
     }
 )
 

@@ -57,6 +57,10 @@ _FINISH = f"{_ABSENT} OR ({_MINE} AND ({_RUNS} OR {_EARLIER}))"
 _RESULT_ATTRIBUTES = ("finished_at", "duration_ms", "error_type", "error_message", "holder")
 """What says how the last attempt ended, and goes when another one begins."""
 
+_BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
+"""Why DynamoDB cancels a transaction without a word about its caller: two on one item at the same time, or too many
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html)."""
+
 _TRIES_TO_BEGIN = 3
 """Another call may change the manifest between reading and writing it; who loses that race so often is late."""
 
@@ -363,10 +367,11 @@ class Fence:
             self.dynamodb.transact_write_items(TransactItems=writes)
         except self.dynamodb.exceptions.TransactionCanceledException as error:
             reasons: list[Any] = error.response["CancellationReasons"]
-            codes = {reason.get("Code", "None") for reason in reasons}
-            if not codes <= {"None", "ConditionalCheckFailed"}:
-                # Two transactions on one item at the same time, or too many: neither says anything about this caller.
-                raise Throttled(f"DynamoDB cancelled a transaction: {', '.join(sorted(codes - {'None'}))}") from error
+            codes = {reason.get("Code", "None") for reason in reasons} - {"None", "ConditionalCheckFailed"}
+            if codes & _BUSY:
+                raise Throttled(f"DynamoDB cancelled a transaction: {', '.join(sorted(codes))}") from error
+            if codes:
+                raise
             lock_item, manifest_item = (
                 wire.from_wire(reason.get("Item", {})) if reason.get("Code") == "ConditionalCheckFailed" else None
                 for reason in reasons

@@ -56,6 +56,7 @@ def test_every_command_is_in_a_section_that_is_tried() -> None:
         "Quick start",
         "Deploy to AWS",
         "What is recorded",
+        "Ask what was recorded",
         "Redrive a failed run",
         "Troubleshooting",
         "Remove it",

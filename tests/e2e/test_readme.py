@@ -85,16 +85,19 @@ def test_the_deployment_and_its_removal_go_as_the_readme_says(checkout: Path, tm
         assert aws.client("dynamodb").list_tables()["TableNames"] == []
 
 
-def test_a_failed_run_is_redriven_to_its_end_as_the_readme_says(checkout: Path) -> None:
+def test_a_failed_run_is_redriven_to_its_end_as_the_readme_says(checkout: Path, installed: Path) -> None:
     exercise, stop, _ = commands("Redrive a failed run").partition("make down\n")
     assert "make redrive" in exercise
     # The commands of these sections are tried on the same local AWS, before it is stopped.
-    script = exercise + commands("What is recorded") + commands("Troubleshooting") + stop
+    ask = commands("Ask what was recorded")
+    assert "iam-user-monitor start" in ask
+    script = exercise + "echo asking\n" + ask + commands("What is recorded") + commands("Troubleshooting") + stop
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_VAR_"))}
 
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", script],
         cwd=checkout,
-        env={name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_VAR_"))},
+        env={**environment, "PATH": f"{installed.parent}{os.pathsep}{environment['PATH']}"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -105,6 +108,7 @@ def test_a_failed_run_is_redriven_to_its_end_as_the_readme_says(checkout: Path) 
     assert done.returncode == 0, output + done.stderr
     # First it fails for the reason that was made up, and says how far it got; then the same execution succeeds.
     failed, _, succeeded = output.partition("every call is answered again")
+    redriven, _, asked = succeeded.partition("\nasking\n")
     assert "ListUsers\n" in failed
     assert "FAILED" in failed
     assert "\nScanFailed: scan " in failed
@@ -114,10 +118,17 @@ def test_a_failed_run_is_redriven_to_its_end_as_the_readme_says(checkout: Path) 
     assert "FailScan\n" not in succeeded, "a redriven state is not entered again"
     assert "SUCCEEDED" in succeeded
     # One scan, from both attempts, with everybody; and the start of its users.
-    (row,) = [line.split() for line in succeeded.splitlines() if line.startswith("20") and "COMPLETE" in line]
+    (row,) = [line.split() for line in redriven.splitlines() if line.startswith("20") and "COMPLETE" in line]
     assert row[1:7] == ["COMPLETE", "1200", "1200", "0", "2", "manual"]
-    assert "user_name,user_id,arn,create_date,password_last_used\n" in succeeded
-    assert "1,200 users in the scan" not in done.stderr, "head has seen enough after three lines"
+    columns = "user_name,scan_timestamp,user_id,arn,create_date,password_last_used,listed_at,account_id\n"
+    assert columns in redriven
+    # The installed command knows the two scans, and nothing has changed in between.
+    assert len([line for line in asked.splitlines() if line.startswith("20") and "  COMPLETE  " in line]) == 2
+    assert done.stderr.count("1,200 users in the scan") == 1, "head has seen enough after three lines"
+    assert (checkout / "build" / "users.csv").read_text().startswith(columns)
+    assert len((checkout / "build" / "users.csv").read_text().splitlines()) == 1201
+    assert "  first seen  " in asked
+    assert "0 changes from " in done.stderr
     assert '"TimeToLiveStatus": "ENABLED"' in succeeded
     assert '"State": "ENABLED"' in succeeded
     assert '"MetricName": "RecordsWritten"' in succeeded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import time
 import zipfile
@@ -35,6 +36,9 @@ TRUST = {
     ],
 }
 
+# Of all accounts: several modules have one of the same emulator.
+_NUMBERS = itertools.count(1)
+
 
 class Account:
     """The AWS account of one emulator."""
@@ -52,7 +56,6 @@ class Account:
         self.tables: Any = session.client("dynamodb")
         self._emulator = emulator
         self._sts: Any = session.client("sts")
-        self._created = 0
 
     @cached_property
     def admin(self) -> str:
@@ -61,8 +64,7 @@ class Account:
 
     def name(self, prefix: str) -> str:
         """Return a name that nothing else in the account has."""
-        self._created += 1
-        return f"{prefix}-{self._created}"
+        return f"{prefix}-{next(_NUMBERS)}"
 
     def role(self, *actions: str, resource: str = "*") -> str:
         """Create a role that allows these actions, and return its ARN."""

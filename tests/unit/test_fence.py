@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.shared.errors import LockHeld, LockLost, Superseded, Throttled
 from functions.table.fence import Begun, Fence, ForeignManifest
@@ -615,6 +616,14 @@ def test_two_transactions_at_once_are_tried_again_and_no_refusal(
     troubled = Scene(conflicting, scene.clock)
 
     with scene.untouched(), pytest.raises(Throttled, match=r"TransactionConflict|ThrottlingError"):
+        troubled.begin() if event == "begin" else troubled.save(1, 1)
+
+
+@pytest.mark.parametrize("event", ["begin", "save"])
+def test_a_transaction_that_dynamodb_does_not_take_is_not_called_throttled(scene: Scene, event: str) -> None:
+    troubled = Scene(Conflicting(scene.dynamodb, "ValidationError", "None"), scene.clock)  # type: ignore[arg-type]
+
+    with scene.untouched(), pytest.raises(ClientError, match="TransactionCanceledException"):
         troubled.begin() if event == "begin" else troubled.save(1, 1)
 
 

@@ -172,6 +172,8 @@ def test_an_error_that_only_looks_like_a_refused_marker_ends_the_scan() -> None:
 
     class Refusing(FakeIam):
         def list_users(self, **arguments: Any) -> dict[str, Any]:
+            assert not self.calls, "to ask again would go on for ever"
+            self.calls.append(arguments)
             raise ClientError({"Error": {"Code": "ValidationError", "Message": "MaxItems"}}, "ListUsers")
 
     with pytest.raises(ClientError, match="MaxItems"):

@@ -37,7 +37,9 @@ def test_it_is_small_and_runs_on_any_architecture(built: Path) -> None:
     assert built.stat().st_size < MAX_BYTES
     assert not [name for name in names if name.endswith((".so", ".pyd", ".pyc"))]
     assert "functions/write_batch/handler.py" in names
+    assert "functions/table/record.py" in names
     assert "functions/package.py" not in names
+    assert not [name for name in names if name.startswith("functions/cli/")], "that is the operator's"
     assert not [name for name in names if name.startswith(("boto3/", "botocore/", "tests/"))]
 
 
@@ -90,3 +92,8 @@ def test_a_dependency_that_cannot_be_had_is_one_clear_line(
     assert "iam-user-monitor-no-such-package" in error
     assert error.count("\n") == 1
     assert not list(tmp_path.glob("*out.zip*")), "no half package is left"
+
+
+def test_a_folder_in_its_place_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert package.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path} is a folder; name the file to write\n"

@@ -79,6 +79,13 @@ def test_a_listing_that_began_again_counts_from_zero() -> None:
     }
 
 
+def test_a_restart_is_remembered_for_the_rest_of_the_attempt() -> None:
+    """ListUsers allows one refused marker, so that no scan goes round in circles."""
+    restarted = fold(cursor(), page(10, restarted=True), written(10))
+
+    assert fold(restarted, page(10), written(10))["restarts"] == 1
+
+
 # Saving it
 
 

@@ -1,0 +1,384 @@
+"""The commands. Each reads its options, asks and prints; to ask is for ``functions.table`` and ``executions``."""
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from importlib import metadata
+from itertools import islice
+from typing import Any, TypeVar
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.cli import executions, output, rows
+from functions.cli.deployment import DEFAULT_NAME, DEFAULT_TABLE, Deployment
+from functions.cli.errors import CommandError, ExitStatus
+from functions.cli.output import FORMATS
+from functions.cli.values import LATEST, MOMENT, PREVIOUS, SCAN, SCAN_OR_PREVIOUS, Moment
+from functions.shared import timestamps
+from functions.table import diff as differences
+from functions.table import history as histories
+from functions.table.manifest import Status
+from functions.table.reader import Reader, TableBusy
+from functions.table.scans import RecordedScan, after, at, before, created_at, newest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NAMES_SHOWN = 10
+
+
+class OneLine(click.Group):
+    """A group of commands of which every error is one line, and every end has its exit status."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run a command and leave the process, or return the exit status where that is asked for."""
+        status = self._run(*args, **extra)
+        if standalone_mode:
+            sys.exit(status)
+        return status
+
+    def _run(self, *args: Any, **extra: Any) -> int:
+        try:
+            status = super().main(*args, standalone_mode=False, **extra)  # type: ignore[call-overload]
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            return ExitStatus.OK
+        except click.Abort:
+            _note("interrupted; an execution that was started goes on")
+            return ExitStatus.INTERRUPTED
+        except click.UsageError as error:
+            asked = f"; see {error.ctx.command_path} --help" if error.ctx is not None else ""
+            return _failed(f"{error.format_message().rstrip('.')}{asked}", ExitStatus.BAD_INPUT)
+        except CommandError as error:
+            return _failed(error.message, error.status)
+        except click.ClickException as error:
+            return _failed(error.format_message(), error.exit_code)
+        except (BotoCoreError, ClientError, TableBusy) as error:
+            return _failed(str(error), ExitStatus.NO_ANSWER)
+        return int(status or ExitStatus.OK)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; whoever reads its output may stop before its end."""
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Somebody has seen enough: `iam-user-monitor users | head`. What is still in the buffer goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitStatus.OK
+        return status
+
+
+def _connection(*, inherited: bool) -> Callable[[F], F]:
+    """Add the options that say which deployment is meant, to the group, and again to each command."""
+
+    def remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(ctx.ensure_object(Deployment), parameter.name or "", value)
+
+    options = (
+        ("--profile", None, "NAME", "Profile of the AWS configuration. Else AWS_PROFILE, as for the AWS CLI."),
+        ("--region", None, "NAME", "Region. Else AWS_REGION, AWS_DEFAULT_REGION, or the profile's."),
+        ("--table", "DYNAMODB_TABLE_NAME", "NAME", f"Table of records. Else DYNAMODB_TABLE_NAME, or {DEFAULT_TABLE}."),
+        ("--state-machine", "STATE_MACHINE_ARN", "ARN|NAME",
+         f"State machine. Else STATE_MACHINE_ARN, or {DEFAULT_NAME}."),
+    )  # fmt: skip
+
+    def add(function: F) -> F:
+        for name, variable, kind, text in reversed(options):
+            function = click.option(
+                name,
+                # A command's own option wins over the group's; the environment's must not.
+                envvar=None if inherited else variable,
+                metavar=kind,
+                help=text,
+                expose_value=False,
+                hidden=inherited,
+                callback=remember,
+            )(function)
+        return click.option(
+            "--quiet", "-q", is_flag=True, help="Say nothing but errors on the error output.",
+            expose_value=False, hidden=inherited, callback=remember,
+        )(function)  # fmt: skip
+
+    return add
+
+
+def _version() -> str:
+    try:
+        return metadata.version("iam-user-monitor")
+    except metadata.PackageNotFoundError:
+        return "not installed: run from its sources"
+
+
+_format = click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print the answer."
+)
+_of_deployment = _connection(inherited=True)
+_deployment = click.make_pass_decorator(Deployment, ensure=True)
+
+
+@click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(_version(), message="%(version)s")
+@_connection(inherited=False)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    r"""Ask which IAM users existed, and start the scans that record them.
+
+    Credentials and endpoint are those of the environment, as for the AWS CLI. Only a scan that recorded every user
+    answers: one that failed half-way never reads as a deletion.
+
+    \b
+    Exit status: 0 done, 1 the scan failed, 2 wrong input, 3 the answer lacks records that the table's
+    index has not yielded yet, 4 the scan was skipped, 5 AWS gives no answer, 130 interrupted.
+    """
+    ctx.ensure_object(Deployment)
+
+
+@cli.command()
+@_of_deployment
+@_deployment
+def start(deployment: Deployment) -> int:
+    """Start a scan and follow it to its end."""
+    _introduce(deployment)
+    return _follow(deployment, executions.start(deployment))
+
+
+@cli.command()
+@click.argument("execution", metavar="EXECUTION|latest")
+@_of_deployment
+@_deployment
+def redrive(deployment: Deployment, execution: str) -> int:
+    """Redrive a run that failed, by its ARN or its name, and follow it.
+
+    latest is the newest run that can be redriven.
+    """
+    if not execution:
+        raise CommandError("EXECUTION is empty; it must be the ARN or the name of an execution, or latest")
+    _introduce(deployment)
+    if execution == LATEST:
+        newest_one = executions.newest_redrivable(deployment, list(_reader(deployment).scans()))
+        if newest_one is None:
+            raise CommandError("EXECUTION latest: none of the last runs can be redriven; `scans` lists them")
+        execution = newest_one
+    arn = executions.arn_of(deployment, execution)
+    return _follow(deployment, arn, after_event=executions.redrive(deployment, arn))
+
+
+@cli.command()
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@_format
+@_of_deployment
+@_deployment
+def scans(deployment: Deployment, limit: int, form: str) -> int:
+    """List the scans, newest first, and which may be trusted."""
+    _introduce(deployment)
+    output.write(
+        rows.of_scans(deployment, islice(_reader(deployment).scans(), limit)), rows.SCAN_COLUMNS, form, sys.stdout
+    )
+    return ExitStatus.OK
+
+
+@cli.command()
+@click.option("--scan", type=SCAN, help="The scan, by its scan_timestamp, or latest.  [default: latest]")
+@click.option("--at", "moment", type=MOMENT, help="The last scan up to a moment: 2026-01-31T00:00Z, or 2026-01-31.")
+@_format
+@_of_deployment
+@_deployment
+def users(deployment: Deployment, scan: datetime | str | None, moment: Moment | None, form: str) -> int:
+    """List who existed."""
+    if scan is not None and moment is not None:
+        raise CommandError("--scan and --at are two answers to one question; give one of them")
+    _introduce(deployment)
+    reader = _reader(deployment)
+    known = list(reader.scans())
+    chosen = _chosen_at(known, moment, reader.now) if moment is not None else _chosen(known, scan or LATEST, "--scan")
+    listing = reader.of_scan(chosen)
+    count = output.write(map(rows.of_user, listing), rows.USER_COLUMNS, form, sys.stdout)
+    asked = moment.time if moment is not None else reader.now
+    told = f"{rows.span(chosen)}, {rows.age(asked, chosen)}"
+    _note(f"{rows.number(count, 'user')} in the scan {chosen.scan_timestamp} ({told})")
+    if moment is not None:
+        _name_the_unrecorded(reader, known, chosen, moment.time)
+    return _complete(chosen, listing.missing)
+
+
+@cli.command()
+@click.argument("user", metavar="USER")
+@click.option("--all", "everything", is_flag=True, help="Show every scan, not only those with a change.")
+@_format
+@_of_deployment
+@_deployment
+def history(deployment: Deployment, user: str, everything: bool, form: str) -> int:
+    """Show a user through time, by its name or its user_id, whatever it was called."""
+    if not user:
+        raise CommandError("USER is empty; it must be the name or the user_id of an IAM user")
+    _introduce(deployment)
+    try:
+        found = histories.history(_reader(deployment), user)
+    except histories.UnknownUser as unknown:
+        hint = f"; did you mean {' or '.join(unknown.similar)}?" if unknown.similar else "; `users` lists the last scan"
+        raise CommandError(f"USER {user}: no scan has recorded a user of this name{hint}") from None
+    output.write(rows.of_history(found, everything), rows.HISTORY_COLUMNS, form, sys.stdout)
+    _tell_the_edge(found)
+    for scan in found.behind:
+        _warn(f"the index does not yield all records of the scan {scan.scan_timestamp} yet; ask again")
+    return ExitStatus.INCOMPLETE if found.behind else ExitStatus.OK
+
+
+@cli.command()
+@click.argument("former", metavar="FROM", type=SCAN_OR_PREVIOUS)
+@click.argument("later", metavar="[TO]", type=SCAN, default=LATEST)
+@_format
+@_of_deployment
+@_deployment
+def diff(deployment: Deployment, former: datetime | str, later: datetime | str, form: str) -> int:
+    """Show who was created, deleted, recreated, renamed or changed between two scans.
+
+    FROM and TO are scan_timestamps or latest; FROM may be previous, the scan before TO.
+    """
+    _introduce(deployment)
+    reader = _reader(deployment)
+    known = list(reader.scans())
+    end = _chosen(known, later, "TO")
+    if former == PREVIOUS:
+        begin = before(known, end)
+        if begin is None:
+            raise CommandError(f"FROM previous: no scan before {end.scan_timestamp} may be trusted; `scans` lists them")
+    else:
+        begin = _chosen(known, former, "FROM")
+    if begin.moment > end.moment:
+        raise CommandError(f"FROM {begin.scan_timestamp} is newer than TO {end.scan_timestamp}; exchange them")
+    try:
+        found = differences.diff(reader, begin, end)
+    except differences.SpansOverlap:
+        raise CommandError(
+            f"FROM {begin.scan_timestamp} ({rows.span(begin)}) and TO {end.scan_timestamp} ({rows.span(end)}) overlap: "
+            "they do not tell what came first; choose another scan"
+        ) from None
+    count = output.write(rows.of_diff(found), rows.DIFF_COLUMNS, form, sys.stdout)
+    period = " to ".join(f"{scan.scan_timestamp} ({rows.span(scan)})" for scan in (begin, end))
+    _note(f"{rows.number(count, 'change')} from {period}")
+    return max(_complete(begin, found.missing_before), _complete(end, found.missing_after))
+
+
+def _reader(deployment: Deployment) -> Reader:
+    return Reader(deployment.dynamodb, deployment.table)
+
+
+def _introduce(deployment: Deployment) -> None:
+    """Say whom the command talks to, before it does."""
+    if not deployment.quiet:
+        _note(deployment.introduce())
+
+
+def _follow(deployment: Deployment, arn: str, *, after_event: int = 0) -> int:
+    say = _say
+    say(arn)
+    ended = executions.follow(deployment, arn, say, after=after_event)
+    if ended["status"] == "SUCCEEDED":
+        reason = executions.skipped_for(ended)
+        if reason is not None:
+            say(f"SKIPPED: {reason}")
+            return ExitStatus.SKIPPED
+        say("SUCCEEDED")
+        return ExitStatus.OK
+    say(ended["status"])
+    if ended.get("cause"):
+        say(executions.message_of(ended["cause"]))
+    return ExitStatus.FAILED
+
+
+def _chosen(scans: list[RecordedScan], wanted: datetime | str, name: str) -> RecordedScan:
+    """Return a scan that may be trusted."""
+    if isinstance(wanted, str):
+        latest = newest(scans)
+        if latest is None:
+            raise CommandError(f"{name} {wanted}: no scan has recorded every user yet; `scans` lists them")
+        return latest
+    timestamp = timestamps.to_seconds(wanted)
+    for scan in scans:
+        if scan.scan_timestamp != timestamp:
+            continue
+        if scan.status is Status.SKIPPED:
+            raise CommandError(f"{name} {timestamp} recorded nobody: another scan was at work; `scans` lists them")
+        if scan.status is not Status.COMPLETE:
+            raise CommandError(
+                f"{name} {timestamp} may not be trusted: it is {scan.status}, so users may be missing; choose one that "
+                "is COMPLETE, or redrive it (`scans` lists them)"
+            )
+        if not scan.trusted:
+            raise CommandError(
+                f"{name} {timestamp} may not be trusted: it {rows.span(scan)}, which is longer than the "
+                f"{scan.span_limit.total_seconds():.0f} s in which users may come and go unseen; choose another scan"
+            )
+        return scan
+    raise CommandError(f"{name} {timestamp}: there is no such scan, or it has expired; `scans` lists them")
+
+
+def _chosen_at(scans: list[RecordedScan], moment: Moment, now: datetime) -> RecordedScan:
+    if moment.time > now:
+        raise CommandError(f"--at {moment.text} is in the future; it is {timestamps.to_seconds(now)} now")
+    if moment.is_date:
+        _note(f"--at {moment.text} is taken as its beginning in UTC, {timestamps.to_seconds(moment.time)}")
+    scan = at(scans, moment.time)
+    if scan is None:
+        raise CommandError(f"--at {moment.text}: no scan up to then has recorded every user; `scans` lists them")
+    return scan
+
+
+def _name_the_unrecorded(reader: Reader, scans: list[RecordedScan], chosen: RecordedScan, moment: datetime) -> None:
+    """Name the users who were created between the scan and the moment, as the next scan tells."""
+    following = after(scans, chosen)
+    if following is None:
+        return
+    names = []
+    for record in reader.of_scan(following):
+        created = created_at(record)
+        if created is not None and chosen.listing[1] < created <= moment:
+            names.append(str(record["user_name"]))
+    if names:
+        shown = ", ".join(output.printable(name) for name in sorted(names)[:_NAMES_SHOWN])
+        more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+        _note(f"created by then, first recorded in {following.scan_timestamp}: {shown}{more}")
+
+
+def _tell_the_edge(found: histories.History) -> None:
+    """Say so where a user may be older than what is kept."""
+    first = next((event for event in found.events if event.record is not None), None)
+    if first is None or found.since is None or first.scan_timestamp != found.since.scan_timestamp:
+        return
+    _note(f"{found.since.scan_timestamp} is the oldest scan that is kept; what was before is not known")
+
+
+def _complete(scan: RecordedScan, missing: int) -> int:
+    """Say what the answer lacks; return the exit status."""
+    if not missing:
+        return ExitStatus.OK
+    _warn(
+        f"{missing:,} of the {scan.records_written:,} records of the scan {scan.scan_timestamp} are missing from this "
+        "answer: the index of the table has not yielded them yet; ask again"
+    )
+    return ExitStatus.INCOMPLETE
+
+
+def _say(text: str) -> None:
+    click.echo(output.printable(text))
+
+
+def _note(text: str) -> None:
+    """Tell people something that is no row: on the error output, where it is in no tool's way."""
+    context = click.get_current_context(silent=True)
+    deployment = context.find_object(Deployment) if context is not None else None
+    if deployment is None or not deployment.quiet:
+        click.echo(output.printable(text), err=True)
+
+
+def _warn(text: str) -> None:
+    click.echo(f"warning: {output.printable(text)}", err=True)
+
+
+def _failed(message: str, status: int) -> int:
+    click.echo(f"error: {output.printable(' '.join(message.split()))}", err=True)
+    return status

@@ -1,0 +1,33 @@
+"""How a command ends: its exit status, and the error that is one line."""
+
+from enum import IntEnum
+
+import click
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses. The README lists them."""
+
+    OK = 0
+    FAILED = 1
+    """The scan that was followed failed, timed out or was stopped."""
+    BAD_INPUT = 2
+    """An option or argument is wrong, or names what does not exist or may not be trusted. Nothing was printed."""
+    INCOMPLETE = 3
+    """The answer lacks what the index of the table did not yield yet; the error output says how much."""
+    SKIPPED = 4
+    """The scan that was started found another one at work, and did nothing."""
+    NO_ANSWER = 5
+    """AWS cannot be reached, or refuses: credentials, permissions, a missing table, throttling."""
+    INTERRUPTED = 130
+
+
+class CommandError(click.ClickException):
+    """What was asked for cannot be done.
+
+    The message is one line for the operator: it names the value that is wrong, and what is allowed instead.
+    """
+
+    def __init__(self, message: str, status: ExitStatus = ExitStatus.BAD_INPUT) -> None:
+        super().__init__(message)
+        self.status = status

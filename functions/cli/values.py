@@ -1,0 +1,75 @@
+"""The types of the values that people give: moments and scans."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+
+from functions.shared.timestamps import parse
+
+LATEST = "latest"
+PREVIOUS = "previous"
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_EXAMPLE = "an ISO 8601 time in UTC, such as 2026-01-31T00:00Z"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment, as it was given."""
+
+    text: str
+    time: datetime
+    is_date: bool
+
+
+class MomentType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
+    """A moment, or a date, which means its beginning in UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
+        """Return the moment that a text names."""
+        if isinstance(value, Moment):
+            return value
+        is_date = _DATE.fullmatch(value) is not None
+        return Moment(value, self.time_of(f"{value}T00:00Z" if is_date else value, value, param, ctx), is_date)
+
+    def time_of(self, text: str, given: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the time that a text names, or fail."""
+        try:
+            return parse(text)
+        except (ValueError, OverflowError):
+            self.fail(f"it must be {self.allowed}, got {given!r}", param, ctx)
+
+    @property
+    def allowed(self) -> str:
+        """What may be given."""
+        return f"{_EXAMPLE}, or a date"
+
+
+class ScanType(MomentType):
+    """The scan_timestamp of a scan, or a word for one."""
+
+    name = "scan"
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the time of a scan, or the word."""
+        if isinstance(value, datetime) or value in self._words:
+            return value
+        return self.time_of(value, value, param, ctx)
+
+    @property
+    def allowed(self) -> str:
+        """What may be given."""
+        return f"a scan_timestamp, such as 2026-01-31T10:00:00Z, or {' or '.join(self._words)}"
+
+
+MOMENT = MomentType()
+SCAN = ScanType(LATEST)
+SCAN_OR_PREVIOUS = ScanType(LATEST, PREVIOUS)

@@ -1,0 +1,175 @@
+"""Reads scans and records out of the table, page by page, and knows when the index is behind."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from functions.shared import timestamps
+from functions.table import wire
+from functions.table.manifest import MANIFEST_SORT_KEY_PREFIX, MANIFEST_USER_NAME, Manifest
+from functions.table.record import INDEX
+from functions.table.scans import RecordedScan
+from functions.table.wire import Item
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+# A record's sort key is a time and begins with a digit; those of the manifests and of the lock do not.
+_AFTER_ALL_TIMES = ":"
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+_KEYS_PER_CALL = 100
+
+_WAITS = (0.2, 0.4, 0.8, 1.6)
+"""How long the index is waited for, in seconds, between one query and the next."""
+
+_SETTLED = timedelta(minutes=10)
+"""An index is behind by a second, or by minutes at worst: that of an older scan is as good as it will be."""
+
+
+class TableBusy(Exception):  # noqa: N818 - it is what the table says
+    """DynamoDB left keys unprocessed in every try."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The scans and records of one table.
+
+    Parameters
+    ----------
+    now
+        What has expired then is left out: DynamoDB deletes it within days only.
+    sleep
+        Waits for the index.
+    """
+
+    dynamodb: "DynamoDBClient"
+    table_name: str
+    now: datetime = field(default_factory=timestamps.now)
+    sleep: Callable[[float], None] = time.sleep
+
+    def scans(self, *, newest_first: bool = True) -> Iterator[RecordedScan]:
+        """Yield the scans, by their scan_timestamp."""
+        items = self._query(
+            KeyConditionExpression="user_name = :name AND begins_with(scan_timestamp, :prefix)",
+            ExpressionAttributeValues={":name": MANIFEST_USER_NAME, ":prefix": MANIFEST_SORT_KEY_PREFIX},
+            ScanIndexForward=not newest_first,
+            ConsistentRead=True,
+        )
+        for item in items:
+            yield RecordedScan.of(Manifest(item))
+
+    def of_name(self, user_name: str) -> Iterator[Item]:
+        """Yield all records of a user name, oldest scan first."""
+        yield from self._query(
+            KeyConditionExpression="user_name = :name AND scan_timestamp < :end",
+            ExpressionAttributeValues={":name": user_name, ":end": _AFTER_ALL_TIMES},
+            ConsistentRead=True,
+        )
+
+    def of_scan(self, scan: RecordedScan) -> "Listing":
+        """Return the records of a scan, in no particular order."""
+        return Listing(self, scan)
+
+    def in_scan(self, scan: RecordedScan, user_names: Iterable[str]) -> dict[str, Item]:
+        """Return the records that users have in a scan, by their names, read consistently.
+
+        Raises
+        ------
+        TableBusy
+            DynamoDB throttled every try.
+        """
+        names = sorted(set(user_names))
+        found: dict[str, Item] = {}
+        for start in range(0, len(names), _KEYS_PER_CALL):
+            keys = [
+                wire.to_wire({"user_name": name, "scan_timestamp": scan.scan_timestamp})
+                for name in names[start : start + _KEYS_PER_CALL]
+            ]
+            for item in self._get(keys):
+                if int(item.get("ttl", 0)) > self._now and scan.holds(item):
+                    found[str(item["user_name"])] = item
+        return found
+
+    def index_of(self, scan: RecordedScan) -> Iterator[Item]:
+        """Yield what the index has of a scan now."""
+        items = self._query(
+            IndexName=INDEX,
+            KeyConditionExpression="scan_timestamp = :scan",
+            ExpressionAttributeValues={":scan": scan.scan_timestamp},
+        )
+        return (item for item in items if scan.holds(item))
+
+    def waits_for(self, scan: RecordedScan) -> Sequence[float]:
+        """Return how long to wait for the index of a scan, between one query and the next."""
+        return () if scan.listed_until is not None and self.now - scan.listed_until > _SETTLED else _WAITS
+
+    @property
+    def _now(self) -> int:
+        return int(self.now.timestamp())
+
+    def _get(self, keys: list[dict[str, Any]]) -> Iterator[Item]:
+        for wait in (*_WAITS, None):
+            response = self.dynamodb.batch_get_item(
+                RequestItems={self.table_name: {"Keys": keys, "ConsistentRead": True}}
+            )
+            for item in response.get("Responses", {}).get(self.table_name, []):
+                yield wire.from_wire(item)
+            unprocessed: Mapping[str, Any] = response.get("UnprocessedKeys", {})
+            keys = list(unprocessed.get(self.table_name, {}).get("Keys", []))
+            if not keys:
+                return
+            if wait is not None:
+                self.sleep(wait)
+        raise TableBusy(f"DynamoDB throttles: {len(keys)} records of {self.table_name} could not be read")
+
+    def _query(self, *, ExpressionAttributeValues: Item, **query: Any) -> Iterator[Item]:  # noqa: N803 - as in the API
+        pages = self.dynamodb.get_paginator("query").paginate(
+            TableName=self.table_name,
+            FilterExpression="#ttl > :now",
+            ExpressionAttributeNames={"#ttl": "ttl"},
+            ExpressionAttributeValues=wire.to_wire({**ExpressionAttributeValues, ":now": self._now}),
+            **query,
+        )
+        for page in pages:
+            for item in page["Items"]:
+                yield wire.from_wire(item)
+
+
+class Listing:
+    """The records of a scan, yielded while they are read.
+
+    The index is eventually consistent: while it yields fewer records than the scan has written, it is asked again, for
+    a few seconds.
+
+    Attributes
+    ----------
+    found
+        How many records there were, when all have been yielded, that the scan's last listing has written. What is left
+        of a listing shortly before must not make up for one that is missing.
+    """
+
+    def __init__(self, reader: Reader, scan: RecordedScan) -> None:
+        self.scan = scan
+        self.found = 0
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[Item]:
+        seen: set[str] = set()
+        self.found = 0
+        for wait in (*self._reader.waits_for(self.scan), None):
+            for record in self._reader.index_of(self.scan):
+                if record["user_name"] not in seen:
+                    seen.add(str(record["user_name"]))
+                    self.found += self.scan.counts(record)
+                    yield record
+            if wait is None or not self.missing:
+                return
+            self._reader.sleep(wait)
+
+    @property
+    def missing(self) -> int:
+        """How many records fewer there were than the scan has written."""
+        return max(0, self.scan.records_written - self.found)

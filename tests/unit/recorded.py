@@ -1,0 +1,117 @@
+"""A records table in memory, as a low-level client sees it, whose index may be behind; and scans to put into it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from functions.table import wire
+
+TABLE = "iam-user-records"
+EXPIRES = 4_000_000_000
+ACCOUNT = "123456789012"
+
+
+class Table:
+    """What the queries use of a client: Query, by its paginator, and BatchGetItem."""
+
+    meta = SimpleNamespace(endpoint_url="https://dynamodb.us-east-1.amazonaws.com")
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], dict[str, Any]] = {}
+        self.hidden: set[tuple[str, str]] = set()
+        """Keys that the index does not yield yet."""
+        self.queries = 0
+
+    def put(self, item: dict[str, Any]) -> None:
+        self.items[item["user_name"], item["scan_timestamp"]] = item
+
+    def scan(
+        self,
+        timestamp: str,
+        users: dict[str, dict[str, Any]],
+        status: str = "COMPLETE",
+        ttl: int = EXPIRES,
+        seconds: float = 2,
+        **manifest: Any,
+    ) -> None:
+        """Put a scan that listed for some seconds from its scan_timestamp, and its records."""
+        self.put(manifest_of(timestamp, len(users), status, ttl, seconds, **manifest))
+        for name, attributes in users.items():
+            self.put(record_of(name, timestamp, ttl, **attributes))
+
+    def get_paginator(self, operation: str) -> "Table":
+        assert operation == "query"
+        return self
+
+    def paginate(self, **query: Any) -> Iterator[dict[str, Any]]:
+        self.queries += 1
+        values = wire.from_wire(query["ExpressionAttributeValues"])
+        condition = query["KeyConditionExpression"]
+        found = []
+        for key, item in sorted(self.items.items()):
+            if "IndexName" in query:
+                matches = key[1] == values[":scan"] and key not in self.hidden
+            elif "begins_with" in condition:
+                matches = key[0] == values[":name"] and key[1].startswith(values[":prefix"])
+            else:
+                matches = key[0] == values[":name"] and key[1] < values[":end"]
+            if matches and item["ttl"] > values[":now"]:
+                found.append(wire.to_wire(item))
+        if query.get("ScanIndexForward") is False:
+            found.reverse()
+        # Pages may be empty.
+        yield {"Items": []}
+        for start in range(0, len(found), 2):
+            yield {"Items": found[start : start + 2]}
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
+        (request,) = RequestItems.values()
+        assert request["ConsistentRead"]
+        assert 1 <= len(request["Keys"]) <= 100
+        keys = [wire.from_wire(key) for key in request["Keys"]]
+        items = [self.items.get((key["user_name"], key["scan_timestamp"])) for key in keys]
+        return {"Responses": {TABLE: [wire.to_wire(item) for item in items if item is not None]}}
+
+
+def manifest_of(
+    timestamp: str, users: int, status: str = "COMPLETE", ttl: int = EXPIRES, seconds: float = 2, **more: Any
+) -> dict[str, Any]:
+    begun = datetime.fromisoformat(timestamp)
+    return {
+        "user_name": "__scan__",
+        "scan_timestamp": f"scan#{timestamp}",
+        "status": status,
+        "ttl": ttl,
+        "execution_arn": f"arn:aws:states:us-east-1:{ACCOUNT}:execution:iam-user-monitor:run-{timestamp[:10]}",
+        "users_scanned": users,
+        "records_written": users,
+        "errors": 0,
+        "attempt": 1,
+        "sequence": 1,
+        "trigger": "schedule",
+        "duration_ms": 1500,
+        "started_at": text_of(begun),
+        "listed_from": text_of(begun),
+        "listed_until": text_of(begun + timedelta(seconds=seconds)),
+        "span_limit_seconds": 1800,
+        **more,
+    }
+
+
+def record_of(name: str, timestamp: str, ttl: int = EXPIRES, **attributes: Any) -> dict[str, Any]:
+    record = {
+        "user_name": name,
+        "scan_timestamp": timestamp,
+        "user_id": f"AIDA{name.upper()}",
+        "arn": f"arn:aws:iam::{ACCOUNT}:user/{name}",
+        "create_date": "2025-03-14T09:26:53Z",
+        "listed_at": text_of(datetime.fromisoformat(timestamp)),
+        "ttl": ttl,
+        **attributes,
+    }
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def text_of(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
