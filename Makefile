@@ -12,6 +12,8 @@ PORT ?=
 CALL ?=
 FAULT ?=
 NUMBERS ?=
+INTERLEAVINGS ?= 1000000
+SEED ?= 0
 BY ?=
 
 VENV := build/venv
@@ -96,6 +98,14 @@ test-unit test-statemachine test-emulator test-terraform test-e2e: test-%:
 .PHONY: test-faults
 test-faults: ## Run the fault matrix, every state and every fault, and print it as a table
 	@$(MAKE) pytest TESTS=tests/statemachine/test_fault_matrix.py WORKERS=0
+
+.PHONY: simulate
+simulate: $(INSTALLED) ## Look at INTERLEAVINGS (1000000) random interleavings from SEED (0) on; a failing one is told as a story
+	@$(PY) -m tests.simulator --interleavings '$(INTERLEAVINGS)' --seed '$(SEED)'
+
+.PHONY: simulate-mutants
+simulate-mutants: $(INSTALLED) ## Take the fence out clause by clause, and tell what goes wrong without each
+	@$(PY) -m tests.simulator mutants
 
 .PHONY: test-sfn-local
 test-sfn-local: $(INSTALLED) ## Run the scenarios on AWS's Step Functions Local, which needs Docker

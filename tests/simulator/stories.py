@@ -1,0 +1,71 @@
+"""Sequences that once broke a promise, told moment by moment: ``moment => what happens`` (see ``explore.Story``)."""
+
+from tests.simulator.world import Setting
+
+SETTING = Setting(3)
+
+KNOWN = {
+    "late AcquireLock: its answer was lost, the retry completed the scan, then it wakes up": """
+        X1.1 AcquireLock *_item* => X1.1 AcquireLock is given up before it *
+    """,
+    "late SaveProgress: its answer was lost, the retry completed the scan, then it wakes up": """
+        X1.1 SaveProgress *_item* => X1.1 SaveProgress is given up before it *
+    """,
+    "late SaveProgress: the next page was saved before it wakes up": """
+        X1.1 SaveProgress *_item* => X1.1 SaveProgress is given up before it *
+        X1.1 ListUsers #3 begins =>> X1.1 SaveProgress *_item*
+    """,
+    "late SaveProgress after a stop and its CleanUp": """
+        X1.1 SaveProgress *_item* => X1 is stopped
+    """,
+    "AcquireLock takes the lock after the stop, before CleanUp": """
+        X1.1 AcquireLock *_item* => X1 is stopped
+        the event of X1.1 =>> X1.1 AcquireLock *_item*
+    """,
+    "AcquireLock in flight when stopped, after CleanUp": """
+        X1.1 AcquireLock *_item* => X1 is stopped
+    """,
+    "stopped, redriven, stopped again": """
+        X1.1 WriteBatch #2 begins => X1 is stopped
+        rest => X1 is redriven
+        X1.2 ListUsers begins => X1 is stopped
+    """,
+    "a redrive lands between CleanUp's checks and its writes": """
+        X1.1 WriteBatch begins => X1 is stopped
+        X1 CleanUp(1 ABORTED) [!gd]*_item* => X1 is redriven
+        X1 CleanUp(1 ABORTED) * =>> X1.2 [WS]*
+    """,
+    "a redrive lands between CleanUp's check and its release of the lock": """
+        X1.1 WriteBatch begins => X1 is stopped
+        X1 CleanUp(1 ABORTED) delete_item => X1 is redriven
+        X1 CleanUp(1 ABORTED) * =>> X1.2 [WS]*
+    """,
+    "ReleaseLock fails on a COMPLETE scan, which is redriven while another scan runs": """
+        X1.1 ReleaseLock delete_item => X1.1 ReleaseLock is given up for good
+        rest => another execution starts
+        X2.1 ListUsers begins => X1 is redriven
+        X2.1 ListUsers begins =>> X1.2 *
+    """,
+    "a restarted listing loses a record, and the run is redriven": """
+        X1.1 ListUsers #3 list_users => a user is created
+        X1.1 ListUsers #3 list_users => X1.1 ListUsers #3: IAM refuses the marker
+        X1.1 WriteBatch #3 batch_write_item => X1.1 WriteBatch #3 is refused batch_write_item
+    """,
+    "retention_days is lowered while a scan runs": """
+        X1.1 WriteBatch #2 begins => retention_days is lowered
+    """,
+    "EmitMetrics dies before it says the metrics": """
+        X1.1 EmitMetrics emit => X1.1 EmitMetrics is cut off before emit
+    """,
+    "CleanUp is throttled in the middle": """
+        X1.1 ListUsers begins => X1 is stopped
+        X1 CleanUp(1 ABORTED) *e_item* => X1 CleanUp(1 ABORTED) is cut off before *
+    """,
+    "aborted, redriven, COMPLETE": """
+        X1.1 WriteBatch begins => X1 is stopped
+        rest => X1 is redriven
+    """,
+    "EmitMetrics is late: CleanUp recorded the end in its place": """
+        X1.1 EmitMetrics begins => X1.1 EmitMetrics is given up for good
+    """,
+}
