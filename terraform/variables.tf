@@ -26,7 +26,7 @@ variable "schedule_enabled" {
 }
 
 variable "retention_days" {
-  description = "How many days a record is kept before DynamoDB deletes it."
+  description = "How many days a record is kept before DynamoDB deletes it; fewer than 29 count as 29, because a failed scan can be redriven for 14 days and must be whole for as long again."
   type        = number
   default     = 90
   nullable    = false
