@@ -109,7 +109,7 @@ class Manifest:
         """
         checkpoint = self.item.get("checkpoint") or {}
         listed_from = checkpoint.get("listed_from")
-        if self.item.get("marker") is None or spans_too_long(listed_from, now, self.item["span_limit_seconds"]):
+        if self.item.get("marker") is None or spans_too_long(listed_from, now, self.item.get("span_limit_seconds", 0)):
             return first_cursor(sequence)
         return Cursor(
             marker=self.item["marker"],
