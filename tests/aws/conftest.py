@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.paths import REPOSITORY
 
 
 def client(service: str) -> Any:

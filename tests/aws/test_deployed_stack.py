@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from tests.aws.conftest import client
-from tests.local_aws import scan
+from tests.local_aws.run import scan
 
 # CloudWatch shows metrics that were logged after a minute or two.
 METRICS_SECONDS = 300

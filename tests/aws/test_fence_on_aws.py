@@ -17,7 +17,7 @@ from functions.shared.timestamps import to_seconds
 from functions.table import manifest, wire
 from functions.table.lock import LOCK_KEY
 from tests.aws.conftest import client
-from tests.local_aws import scan
+from tests.local_aws.run import scan
 
 pytestmark = pytest.mark.skipif(not os.environ.get("RUN_ON_AWS"), reason="only `make test-aws` looks at a real account")
 

@@ -5,16 +5,15 @@ import os
 import shutil
 import sys
 import time
-from pathlib import Path
 
 from tests.bench import cold_start, measure
 from tests.bench.report import LATENCY_MS, Report
-from tests.local_aws import emulator, meter
+from tests.local_aws.aws import emulator, meter
+from tests.local_aws.aws.users import create_users
+from tests.local_aws.deploy.terraform import Terraform
 from tests.local_aws.errors import LocalAwsError
-from tests.local_aws.terraform import Terraform
-from tests.local_aws.users import create_users
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "tests" / "bench"
 RESULT = FOLDER / "result.json"
 PLOT = FOLDER / "benchmark.svg"

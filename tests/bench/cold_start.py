@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.paths import REPOSITORY
+
 PACKAGE = REPOSITORY / "build" / "iam_user_monitor.zip"
 BASELINE = "import boto3; from aws_lambda_powertools import Logger"
 ROUNDS = 7

@@ -12,12 +12,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.local_aws import meter, scan
+from tests.local_aws.aws import meter
+from tests.local_aws.run import scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.local_aws.emulator import Emulator
+    from tests.local_aws.aws.emulator import Emulator
 
 WORKFLOW, SINGLE, LISTING = "workflow", "single process", "listing alone"
 

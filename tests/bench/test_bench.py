@@ -11,7 +11,8 @@ from tests.bench import __main__ as bench
 from tests.bench import cold_start, cost
 from tests.bench.measure import LISTING, SINGLE, WORKFLOW, Measurement, history_events
 from tests.bench.report import Report
-from tests.statemachine.engine import engine
+from tests.support.engine import engine
+from tests.support.paths import REPOSITORY
 
 RESULT = Report.from_json(json.loads(bench.RESULT.read_text()))
 
@@ -38,7 +39,7 @@ def test_a_free_allowance_is_never_paid_out() -> None:
 
 def test_the_alarms_are_counted_as_the_configuration_has_them() -> None:
     # Whose tests hold this text against the alarms.
-    variables = (bench.REPOSITORY / "terraform" / "variables.tf").read_text()
+    variables = (REPOSITORY / "terraform" / "variables.tf").read_text()
     assert f"their {cost.ALARM_METRICS} metrics" in variables
 
 

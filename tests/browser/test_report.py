@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws import html_report
-from tests.local_aws.scan import Check, Execution, Facts
+from tests.local_aws.run import html_report
+from tests.local_aws.run.scan import Check, Execution, Facts
 
 CHROMIUM = Path(__file__).with_name("chromium")
 BEGAN = datetime(2026, 1, 31, 10, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.statemachine import definition
+from tests.support import definition
 
 # What the definition does not say about a transition, in words. All others are errors that are caught, or need none.
 LABELS = {

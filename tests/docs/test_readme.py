@@ -2,13 +2,12 @@
 
 import json
 import re
-from pathlib import Path
 
 from functions.table.record import ATTRIBUTES
 from tests.docs import diagram
-from tests.statemachine import definition
+from tests.support import definition
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
 
 

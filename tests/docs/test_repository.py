@@ -1,9 +1,9 @@
 """What surrounds the code is in step with it."""
 
 import re
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.paths import REPOSITORY
+
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):.*## ", MAKEFILE, re.MULTILINE))
 WORKFLOW = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text()

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from tests.statemachine import definition
+from tests.support import definition
+from tests.support.paths import STATE_MACHINE
 
-README = (Path(__file__).resolve().parents[2] / "statemachine" / "README.md").read_text()
+README = (STATE_MACHINE / "README.md").read_text()
 # What is inside these is data of the workflow, not language.
 DATA = {"Parameters", "ItemSelector", "ResultSelector", "States"}
 

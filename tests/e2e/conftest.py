@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws import emulator, scan
-from tests.local_aws.emulator import Emulator
-from tests.local_aws.terraform import Terraform
-from tests.local_aws.users import create_users
+from tests.local_aws.aws import emulator
+from tests.local_aws.aws.emulator import Emulator
+from tests.local_aws.aws.users import create_users
+from tests.local_aws.deploy.terraform import Terraform
+from tests.local_aws.run import scan
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 USERS = 1100  # three pages
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.paths import REPOSITORY
 
 
 def command(*arguments: str, build: Path) -> list[str]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws import emulator
-from tests.local_aws.emulator import Emulator
+from tests.local_aws.aws import emulator
+from tests.local_aws.aws.emulator import Emulator
+from tests.local_aws.deploy.terraform import Terraform
 from tests.local_aws.errors import LocalAwsError
-from tests.local_aws.terraform import REPOSITORY, Terraform
+from tests.support.paths import REPOSITORY
 
 MOST = {"kms_key": "create", "alarm_email": "team@example.com", "deletion_protection_enabled": False}
 

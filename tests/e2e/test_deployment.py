@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.e2e.conftest import REPOSITORY, USERS, Deployment
-from tests.local_aws import faults, scan
-from tests.local_aws.report import path_of
+from tests.e2e.conftest import USERS, Deployment
+from tests.local_aws.aws import faults
+from tests.local_aws.run import scan
+from tests.local_aws.run.report import path_of
+from tests.support.paths import REPOSITORY
 
 RETENTION_DAYS = 90
 # The emulator looks at its schedules every 10 seconds, and a new rule waits for its first minute.

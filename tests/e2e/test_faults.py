@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.conftest import Deployment, deployed
-from tests.local_aws import faults, scan
+from tests.local_aws.aws import faults
+from tests.local_aws.run import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.local_aws.faults import Fault
+    from tests.local_aws.aws.faults import Fault
 
 USERS = 130  # three pages of two batches
 RETENTION_DAYS = 90

@@ -6,8 +6,7 @@ import zipfile
 from pathlib import Path
 
 from functions.cli.errors import ExitStatus
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.paths import REPOSITORY
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:

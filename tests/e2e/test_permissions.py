@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Deployment, deployed
-from tests.local_aws import faults, scan
-from tests.local_aws.scan import LOCK_KEY, Execution
+from tests.local_aws.aws import faults
+from tests.local_aws.run import scan
+from tests.local_aws.run.scan import LOCK_KEY, Execution
 
 USERS = 30
 NOTHING = {"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"}

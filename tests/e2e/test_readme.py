@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_aws import emulator, scan
-from tests.local_aws.terraform import Terraform
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.local_aws.aws import emulator
+from tests.local_aws.deploy.terraform import Terraform
+from tests.local_aws.run import scan
+from tests.support.paths import REPOSITORY
 
 
 def commands(section: str) -> str:

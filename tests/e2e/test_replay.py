@@ -17,7 +17,8 @@ import pytest
 
 from tests.e2e.conftest import Deployment, deployed
 from tests.e2e.test_faults import attempts, next_second
-from tests.local_aws import faults, scan
+from tests.local_aws.aws import faults
+from tests.local_aws.run import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

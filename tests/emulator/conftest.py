@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.config import Config
 
-from tests.local_aws import emulator
-from tests.local_aws.corrections import CORRECTIONS
+from tests.local_aws.aws import emulator
+from tests.local_aws.aws.corrections import CORRECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import boto3
 
-    from tests.local_aws.emulator import Emulator
+    from tests.local_aws.aws.emulator import Emulator
 
 # Waits and retries take a tenth of their time.
 SETTINGS = {"SFN_WAIT_SCALE": "0.1"}

@@ -16,10 +16,11 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from tests.emulator.conftest import Account
-from tests.local_aws import emulator, scan
-from tests.local_aws.corrections import CORRECTIONS, install_all
-from tests.local_aws.corrections.cloudwatch import parse_embedded_metrics
-from tests.local_aws.corrections.iam import PASSWORD_LAST_USED_TAG
+from tests.local_aws.aws import emulator
+from tests.local_aws.aws.corrections import CORRECTIONS, install_all
+from tests.local_aws.aws.corrections.cloudwatch import parse_embedded_metrics
+from tests.local_aws.aws.corrections.iam import PASSWORD_LAST_USED_TAG
+from tests.local_aws.run import scan
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -96,7 +97,7 @@ def test_a_correction_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch
     def outdated() -> None:
         raise AttributeError("no _list_users")
 
-    monkeypatch.setattr("tests.local_aws.corrections.CORRECTIONS", {"outdated": outdated})
+    monkeypatch.setattr("tests.local_aws.aws.corrections.CORRECTIONS", {"outdated": outdated})
     with pytest.raises(RuntimeError, match=r"correction outdated does not fit MiniStack .*no _list_users"):
         install_all()
 

@@ -18,15 +18,15 @@ import pytest
 from botocore.config import Config
 
 from tests.emulator.conftest import Account
-from tests.local_aws import emulator, meter
+from tests.local_aws.aws import emulator, meter
 from tests.local_aws.errors import LocalAwsError
+from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.local_aws.emulator import Emulator
+    from tests.local_aws.aws.emulator import Emulator
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 # A Lambda function that is busy, and has a child of its own.
 BUSY = """
@@ -44,7 +44,7 @@ import json, subprocess, sys, time
 from pathlib import Path
 from tests.emulator.conftest import Account
 from tests.emulator.test_emulator import start_busy_function
-from tests.local_aws import emulator
+from tests.local_aws.aws import emulator
 folder = Path(sys.argv[1])
 with emulator.running(log_file=folder / "emulator.log") as running:
     bystander = subprocess.Popen(["sleep", "300"], close_fds=False)
@@ -56,7 +56,7 @@ with emulator.running(log_file=folder / "emulator.log") as running:
 DETACH = """
 import sys
 from pathlib import Path
-from tests.local_aws import emulator
+from tests.local_aws.aws import emulator
 running = emulator.start(log_file=Path(sys.argv[1]) / "emulator.log", detached=True)
 print(running.port, running.pid)
 """

@@ -10,13 +10,13 @@ import pytest
 
 from tests.emulator.conftest import Account
 from tests.emulator.test_corrections import task
-from tests.local_aws import faults
+from tests.local_aws.aws import faults
 from tests.local_aws.errors import LocalAwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.local_aws.emulator import Emulator
+    from tests.local_aws.aws.emulator import Emulator
 
 # Makes the calls that the event lists, without retries, and says how each was answered.
 FUNCTION = """

@@ -1,7 +1,7 @@
 """What the workflow relies on, asked of both interpreters alike: the local AWS's, and moto's in this process.
 
-Neither has all of it by itself. What it lacks is corrected, in ``tests/local_aws/corrections`` and in
-``tests/statemachine/engine.py``.
+Neither has all of it by itself. What it lacks is corrected, in ``tests/local_aws/aws/corrections`` and in
+``tests/support/engine.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.statemachine import engine
+from tests.support import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.local_aws import emulator, faults, html_report, report, scan
-from tests.local_aws.emulator import Emulator
+from tests.local_aws.aws import emulator, faults
+from tests.local_aws.aws.emulator import Emulator
+from tests.local_aws.aws.users import create_users, parse_count
+from tests.local_aws.deploy.terraform import Terraform
 from tests.local_aws.errors import LocalAwsError
-from tests.local_aws.terraform import Terraform
-from tests.local_aws.users import create_users, parse_count
+from tests.local_aws.run import html_report, report, scan
+from tests.support.paths import BUILD
 
-DEFAULT_BUILD = Path(__file__).resolve().parents[2] / "build"
 RUN_FACTS = "run.json"
 RUN_PICTURE = "report.html"
 LOCAL_FACTS = "local.json"
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
     break_ = commands.add_parser("break", help="let calls of the deployed workflow fail on the local AWS that is up")
     mend = commands.add_parser("mend", help="let every call succeed again")
     for command in (run, up, stop, break_, mend):
-        command.add_argument("--build", type=Path, default=DEFAULT_BUILD, help="folder for everything that is made")
+        command.add_argument("--build", type=Path, default=BUILD, help="folder for everything that is made")
     for command in (run, up):
         command.add_argument("--users", default="250", help="how many IAM users to create")
         command.add_argument("--port", default="", help="loopback port; empty: a free one")

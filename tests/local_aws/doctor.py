@@ -10,13 +10,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-from tests.local_aws import terraform_install
+from tests.local_aws.deploy import terraform_install
+from tests.support.paths import REPOSITORY
 
 OLDEST_PYTHON = (3, 11)
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Finding(NamedTuple):

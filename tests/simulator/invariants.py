@@ -14,8 +14,8 @@ from functions.table import queries
 from functions.table.history import UnknownUser
 from tests.simulator import world as worlds
 from tests.simulator.machine import TABLE
-from tests.simulator.table import Key
 from tests.simulator.world import EPOCH, LEASE_SECONDS, Execution, Violation, World, plain
+from tests.support.table import Key
 
 # Two clocks of AWS differ by less than this.
 TOLERANCE = 1.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
 
-from tests.statemachine import definition
+from tests.support import definition
 
 TABLE = "iam-user-records"
 MAX_TRANSITIONS = 400

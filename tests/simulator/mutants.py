@@ -13,8 +13,8 @@ from unittest import mock
 
 from tests.simulator import explore, machine, stories, world
 from tests.simulator.explore import Story
-from tests.simulator.table import Table
 from tests.simulator.world import Setting
+from tests.support.table import Table
 
 BUDGET = 30_000
 DEFINITION = "definition"

@@ -13,10 +13,10 @@ from botocore.exceptions import ClientError
 from functions.shared import clients, metrics
 from tests.simulator import explore
 from tests.simulator.machine import Interpreter, Run, TaskError, rendered
-from tests.simulator.table import Table
 from tests.simulator.world import CONTEXT, Iam, Setting, World, copied, handler_of
-from tests.statemachine.scenarios import SCENARIOS, Scenario, responses
 from tests.statemachine.test_scenarios import InProcess, Result, comparable
+from tests.support.scenarios import SCENARIOS, Scenario, responses
+from tests.support.table import Table
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:iam-user-monitor:other"
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from tests.simulator import expressions
-from tests.simulator.table import Table
-from tests.statemachine.engine import INDEX, REGION, TABLE, create_table
+from tests.support.engine import INDEX, REGION, TABLE, create_table
+from tests.support.table import Table
 
 KEYS = [{"user_name": {"S": name}, "scan_timestamp": {"S": time}} for name in "ab" for time in ("1", "2")]
 NAMES = {"#s": "status", "#t": "ttl"}

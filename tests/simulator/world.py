@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from tests.simulator.machine import TABLE, EndlessError, Interpreter, Run, TaskError, rendered
-from tests.simulator.table import Exceptions, Paginator, Table
+from tests.support.table import Exceptions, Paginator, Table
 
 LEASE_SECONDS = 600
 EPOCH = 1_790_000_000.0

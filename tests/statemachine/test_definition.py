@@ -10,7 +10,7 @@ import pytest
 from functions.shared import errors
 from functions.shared.run import Run
 from functions.table import lock, wire
-from tests.statemachine import definition
+from tests.support import definition
 
 DEFINITION = definition.load()
 STATES = dict(definition.states(DEFINITION))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.statemachine.engine import Engine, FunctionError, engine
+from tests.support.engine import Engine, FunctionError, engine
 
 
 class Held:

@@ -15,8 +15,8 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.statemachine.engine import REGION, TABLE, Engine, Execution, FunctionError, engine
-from tests.statemachine.printed import Metrics
+from tests.support.engine import REGION, TABLE, Engine, Execution, FunctionError, engine
+from tests.support.printed import Metrics
 
 USERS = [f"user-{number:04}" for number in range(30)]  # two pages
 MORE_USERS = [f"user-{number:04}" for number in range(45)]  # three

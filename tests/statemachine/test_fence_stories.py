@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 from functions.shared import clients, timestamps
 from functions.shared import metrics as metrics_module
 from functions.shared.errors import Throttled
-from tests.statemachine.engine import TABLE, Engine, Execution, FunctionError, Invocation, engine
-from tests.statemachine.printed import Metrics
+from tests.support.engine import TABLE, Engine, Execution, FunctionError, Invocation, engine
+from tests.support.printed import Metrics
 
 USERS = [f"user-{number}" for number in range(7)]
 PAGE_SIZE, BATCH_SIZE = 3, 2  # three pages

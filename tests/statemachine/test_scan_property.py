@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.statemachine.engine import Engine, FunctionError, Invocation, engine
+from tests.support.engine import Engine, FunctionError, Invocation, engine
 
 STEPS = ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan"]
 NAMES = st.text(st.sampled_from("abcXYZ019+=,.@_-"), min_size=1, max_size=64)

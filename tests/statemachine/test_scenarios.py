@@ -18,10 +18,11 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.local_aws import emulator
-from tests.statemachine import definition, sfn_local
-from tests.statemachine.engine import TABLE, Execution, FunctionError, engine
-from tests.statemachine.scenarios import MOCK_CONFIG, SCENARIOS, STATE_MACHINE, Scenario, mock_config, responses
+from tests.local_aws.aws import emulator
+from tests.statemachine import sfn_local
+from tests.support import definition
+from tests.support.engine import TABLE, Execution, FunctionError, engine
+from tests.support.scenarios import MACHINE, MOCK_CONFIG, SCENARIOS, Scenario, mock_config, responses
 
 STATES = {folder: "".join(part.capitalize() for part in folder.split("_")) for folder in definition.STEPS}
 STATES["release_lock"] = "ReleaseLock"
@@ -103,9 +104,9 @@ class Mocked(EngineUnderTest):
                 "scan_timeout_seconds": 600,
             }
         )
-        self._machine = client.create_state_machine(
-            name=STATE_MACHINE, definition=json.dumps(rendered), roleArn=role_arn
-        )["stateMachineArn"]
+        self._machine = client.create_state_machine(name=MACHINE, definition=json.dumps(rendered), roleArn=role_arn)[
+            "stateMachineArn"
+        ]
 
     def run(self, scenario: Scenario) -> Result:
         arn = self._client.start_execution(
@@ -183,7 +184,7 @@ def test_a_scenario_goes_the_same_way_on_every_engine(engine_under_test: EngineU
 
 
 def test_every_scenario_is_mocked_and_every_mock_is_used() -> None:
-    cases = mock_config()["StateMachines"][STATE_MACHINE]["TestCases"]
+    cases = mock_config()["StateMachines"][MACHINE]["TestCases"]
     assert sorted(cases) == sorted(scenario.case for scenario in SCENARIOS)
     used = {response for states in cases.values() for response in states.values()}
     assert used == set(mock_config()["MockedResponses"])

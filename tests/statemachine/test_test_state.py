@@ -14,9 +14,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.local_aws import emulator
-from tests.statemachine import definition
-from tests.statemachine.scenarios import STATE_MACHINE, mock_config
+from tests.local_aws.aws import emulator
+from tests.support import definition
+from tests.support.scenarios import MACHINE, mock_config
 
 RENDERED = definition.render(
     {
@@ -36,7 +36,7 @@ TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task
 
 SCAN = {
     "scan_timestamp": "2026-01-31T10:00:00Z",
-    "execution_arn": f"arn:aws:states:us-east-1:123456789012:execution:{STATE_MACHINE}:example",
+    "execution_arn": f"arn:aws:states:us-east-1:123456789012:execution:{MACHINE}:example",
     "started_at": "2026-01-31T10:00:00.000Z",
     "attempt": 1,
     "ttl": 1777629600,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.statemachine import definition
+from tests.support import definition
 
 PACKAGE = Path(__file__).with_name("asl_validator")
 VALUES: dict[str, str | int] = {

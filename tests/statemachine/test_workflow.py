@@ -12,8 +12,8 @@ import boto3
 import pytest
 from boto3.dynamodb.conditions import Key
 
-from tests.statemachine import definition
-from tests.statemachine.engine import INDEX, REGION, TABLE, Engine, Execution, FunctionError, engine
+from tests.support.engine import INDEX, REGION, TABLE, Engine, Execution, FunctionError, engine
+from tests.support.paths import TERRAFORM
 
 STATE_LIMIT = 256 * 1024
 
@@ -24,7 +24,7 @@ def user_names(count: int) -> list[str]:
 
 def events_by_terraform(users: int, page_size: int, batch_size: int) -> int:
     """Return the number that terraform/state_machine.tf computes, by its formula as it stands there."""
-    configuration = (definition.SOURCE.parents[1] / "terraform" / "state_machine.tf").read_text()
+    configuration = (TERRAFORM / "state_machine.tf").read_text()
     formula = r"history_events += (\d+) \+ local\.history_pages \* \((\d+) \+ (\d+) \* local\.history_batches\)"
     found = re.search(formula, configuration)
     assert found is not None, "the formula is written in another way"

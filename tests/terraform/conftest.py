@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_aws import terraform_install as install
-from tests.local_aws.terraform import REPOSITORY, Terraform
+from tests.local_aws.deploy import terraform_install as install
+from tests.local_aws.deploy.terraform import Terraform
+from tests.support.paths import REPOSITORY
 
 
 def make_program(path: Path, script: str) -> Path:

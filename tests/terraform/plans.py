@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.local_aws.terraform import REPOSITORY, Terraform, var_arguments
+from tests.local_aws.deploy.terraform import Terraform, var_arguments
+from tests.support.paths import REPOSITORY
 
 _TEST = """
 mock_provider "aws" {

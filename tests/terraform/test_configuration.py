@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_aws.terraform import REPOSITORY, Terraform
-from tests.local_aws.terraform_install import required_provider_version, satisfies
+from tests.local_aws.deploy.terraform import Terraform
+from tests.local_aws.deploy.terraform_install import required_provider_version, satisfies
+from tests.support.paths import REPOSITORY
 
 
 @pytest.fixture(scope="module")

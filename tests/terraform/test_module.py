@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_aws.terraform import REPOSITORY
+from tests.support.paths import REPOSITORY
 from tests.terraform.plans import Planned, Planner
 
 CONFIGURATION = REPOSITORY / "terraform"

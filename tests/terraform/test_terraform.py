@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_aws import terraform as module
-from tests.local_aws import terraform_install as install
+from tests.local_aws.deploy import terraform as module
+from tests.local_aws.deploy import terraform_install as install
+from tests.local_aws.deploy.terraform import Terraform
 from tests.local_aws.errors import LocalAwsError
-from tests.local_aws.terraform import Terraform
 from tests.terraform.conftest import Checkout, make_provider
 
 UNREACHABLE = "echo 'Error: Failed to query available provider packages'; echo; echo 'no such host'; exit 1"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_aws import terraform_install as install
+from tests.local_aws.deploy import terraform_install as install
 from tests.local_aws.errors import LocalAwsError
 from tests.terraform.conftest import make_program, make_provider
 

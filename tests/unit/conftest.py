@@ -9,8 +9,8 @@ import pytest
 from moto import mock_aws
 
 from functions.shared import timestamps
-from tests.statemachine.engine import REGION, TABLE, create_table, fresh_clients
-from tests.unit.scene import LEASE, RETENTION_DAYS, SPAN_LIMIT, Clock, Scene, clear
+from tests.support.engine import REGION, TABLE, create_table, fresh_clients
+from tests.support.scene import LEASE, RETENTION_DAYS, SPAN_LIMIT, Clock, Scene, clear
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient

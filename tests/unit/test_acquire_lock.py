@@ -7,9 +7,9 @@ import pytest
 from functions.acquire_lock.handler import acquire_lock, handler
 from functions.shared.errors import InvalidInput, LockHeld, Superseded
 from functions.shared.model import first_cursor
-from tests.statemachine.engine import Context
-from tests.unit.logs import captured_logs
-from tests.unit.scene import (
+from tests.support.engine import Context
+from tests.support.logs import captured_logs
+from tests.support.scene import (
     LEASE,
     ME,
     OTHER,

@@ -10,9 +10,9 @@ import pytest
 from functions.clean_up.handler import ExecutionEnd, Result, clean_up, handler
 from functions.shared import metrics
 from functions.shared.model import first_cursor
-from tests.statemachine.engine import Context
-from tests.unit.logs import captured_logs
-from tests.unit.scene import ME, OTHER, RETENTION_DAYS, STARTED_AT, TIMESTAMP, TTL, Scene
+from tests.support.engine import Context
+from tests.support.logs import captured_logs
+from tests.support.scene import ME, OTHER, RETENTION_DAYS, STARTED_AT, TIMESTAMP, TTL, Scene
 
 Emitted = Callable[[], list[dict[str, float]]]
 ALL_DONE: Result = {"recorded": True, "reported": True, "released": True}

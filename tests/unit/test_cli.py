@@ -19,10 +19,11 @@ from functions.cli.deployment import Deployment
 from functions.cli.errors import CommandError, ExitStatus
 from functions.cli.output import Columns
 from functions.table import wire
-from tests.statemachine.engine import create_table
-from tests.unit.recorded import EXPIRES, TABLE, Table
+from tests.support.engine import create_table
+from tests.support.paths import REPOSITORY
+from tests.support.recorded import EXPIRES, TABLE, Table
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+README = (REPOSITORY / "README.md").read_text()
 JANUARY, FEBRUARY = "2026-01-31T10:00:00Z", "2026-02-02T10:00:00Z"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.local_aws import doctor
+from tests.support.paths import REPOSITORY
 
 NOTHING = {"PATH": "/nowhere", "HOME": "/nowhere"}
 
@@ -50,7 +51,7 @@ def test_something_needed_that_is_missing_fails(
 def test_it_runs_without_anything_installed() -> None:
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, '.'); import tests.local_aws.doctor"],
-        cwd=doctor.REPOSITORY,
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
     )

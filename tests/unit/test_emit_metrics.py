@@ -9,8 +9,8 @@ import pytest
 from functions.emit_metrics.handler import emit_metrics
 from functions.shared.errors import Superseded
 from functions.shared.model import Outcome
-from tests.unit.logs import captured_logs
-from tests.unit.scene import OTHER, RETENTION_DAYS, TIMESTAMP, Scene, cursor, scan
+from tests.support.logs import captured_logs
+from tests.support.scene import OTHER, RETENTION_DAYS, TIMESTAMP, Scene, cursor, scan
 
 Emitted = Callable[[], list[dict[str, float]]]
 DONE = cursor(sequence=2, marker=None, page=2, users=700)

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from functions.fail_scan.handler import fail_scan, story
 from functions.shared.errors import ScanFailed
 from functions.shared.run import Run
-from tests.unit.scene import Clock, FakeStepFunctions, cursor, outcome, run_event, scan
+from tests.support.scene import Clock, FakeStepFunctions, cursor, outcome, run_event, scan
 
 CURSOR = cursor(page=2, users=700, errors=25)
 ERROR = {"Error": "AccessDenied", "Cause": json.dumps({"errorMessage": "no iam:ListUsers", "stackTrace": ["…"]})}

@@ -10,8 +10,21 @@ from functions.shared.errors import LockHeld, LockLost, Superseded, Throttled
 from functions.table.fence import Begun, Fence, ForeignManifest
 from functions.table.lock import Holder
 from functions.table.manifest import Manifest
-from tests.statemachine.engine import TABLE
-from tests.unit.scene import EPOCH, LEASE, ME, OTHER, SPAN_LIMIT, STARTED, TIMESTAMP, TTL, Scene, cursor, outcome, scan
+from tests.support.engine import TABLE
+from tests.support.scene import (
+    EPOCH,
+    LEASE,
+    ME,
+    OTHER,
+    SPAN_LIMIT,
+    STARTED,
+    TIMESTAMP,
+    TTL,
+    Scene,
+    cursor,
+    outcome,
+    scan,
+)
 
 NOT_COMPLETE = ["RUNNING", "INCOMPLETE", "FAILED", "ABORTED", "SKIPPED"]
 ENDED = ["COMPLETE", "INCOMPLETE", "FAILED", "ABORTED"]

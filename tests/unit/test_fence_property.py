@@ -13,7 +13,7 @@ from functions.shared.errors import LockHeld, LockLost, Superseded
 from functions.table.fence import Begun, ForeignManifest
 from functions.table.lock import Holder
 from functions.table.manifest import Manifest
-from tests.unit.scene import LEASE, ME, OTHER, TIMESTAMP, Scene, clear
+from tests.support.scene import LEASE, ME, OTHER, TIMESTAMP, Scene, clear
 
 ATTEMPTS = (1, 2, 3)
 SEQUENCES = (1, 2, 3)

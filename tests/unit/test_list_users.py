@@ -13,8 +13,8 @@ from functions.list_users.handler import PAGE_BYTES, list_users
 from functions.shared.errors import MarkerNotAdvancing
 from functions.shared.model import Cursor, Page, first_cursor
 from functions.table.record import user_of
-from tests.unit.logs import captured_logs
-from tests.unit.scene import SPAN_LIMIT, STARTED, Clock, cursor
+from tests.support.logs import captured_logs
+from tests.support.scene import SPAN_LIMIT, STARTED, Clock, cursor
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

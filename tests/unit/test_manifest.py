@@ -8,7 +8,7 @@ import pytest
 from functions.shared.model import Cursor, first_cursor
 from functions.table.manifest import Manifest, beginning_of, expiry, progress_of, spans_too_long
 from functions.table.wire import Item
-from tests.unit.scene import EPOCH, SPAN_LIMIT, STARTED, STARTED_AT, cursor
+from tests.support.scene import EPOCH, SPAN_LIMIT, STARTED, STARTED_AT, cursor
 
 START = {"page": 0, "users_scanned": 0, "records_written": 0, "listed_from": None, "listed_until": None}
 PAGE_3 = cursor(marker="m3", page=3, users=1500)

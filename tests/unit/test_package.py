@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from functions import package
-from tests.statemachine.definition import STEPS
+from tests.support.definition import STEPS
 
 MAX_BYTES = 3_000_000
 

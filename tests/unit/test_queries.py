@@ -9,7 +9,7 @@ from functions.table import queries
 from functions.table.history import Event
 from functions.table.reader import Reader
 from functions.table.scans import RecordedScan
-from tests.unit.recorded import TABLE, Table, manifest_of, record_of, text_of
+from tests.support.recorded import TABLE, Table, manifest_of, record_of, text_of
 
 JANUARY = "2026-01-31T10:00:00Z"
 FAILED = "2026-02-01T10:00:00Z"

@@ -12,7 +12,7 @@ from functions.table import history as histories
 from functions.table import queries
 from functions.table.history import History
 from functions.table.scans import RecordedScan
-from tests.unit.recorded import TABLE, Table, manifest_of, record_of, text_of
+from tests.support.recorded import TABLE, Table, manifest_of, record_of, text_of
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 LIMIT = 60

@@ -7,7 +7,7 @@ import pytest
 
 from functions.table import record
 from functions.table.record import ATTRIBUTES, COMPARED, Attribute, record_of, user_of
-from tests.unit.scene import STARTED, TIMESTAMP, TTL
+from tests.support.scene import STARTED, TIMESTAMP, TTL
 
 LISTED: dict[str, Any] = {
     "UserName": "alice",

@@ -7,7 +7,7 @@ import pytest
 
 from functions.shared.errors import Superseded
 from functions.shared.run import Run
-from tests.unit.scene import ME, STARTED_AT, TIMESTAMP, Clock, FakeStepFunctions, run_event, scan
+from tests.support.scene import ME, STARTED_AT, TIMESTAMP, Clock, FakeStepFunctions, run_event, scan
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from functions.save_progress.handler import Event, Progress, fold, save_progress
 from functions.shared.errors import LockLost, Superseded
 from functions.shared.model import Cursor, PageCounts, WriteResult, first_cursor
 from functions.shared.run import Run
-from tests.unit.scene import EPOCH, LEASE, OTHER, STARTED, Scene, cursor, run_event, scan
+from tests.support.scene import EPOCH, LEASE, OTHER, STARTED, Scene, cursor, run_event, scan
 
 LATER = "2026-01-31T10:05:00.000Z"
 

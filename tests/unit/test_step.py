@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 from functions.shared import configuration, timestamps
 from functions.shared.errors import AccessDenied, InvalidConfiguration, Throttled
 from functions.shared.step import logger, step
-from tests.statemachine.engine import Context
-from tests.unit.logs import captured_logs
-from tests.unit.scene import ME, OTHER, TIMESTAMP, run_event, scan
+from tests.support.engine import Context
+from tests.support.logs import captured_logs
+from tests.support.scene import ME, OTHER, TIMESTAMP, run_event, scan
 
 EVENT = {"run": run_event(1)}
 

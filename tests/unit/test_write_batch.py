@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 from functions.shared.model import User
 from functions.table.record import record_of
 from functions.write_batch.handler import ITEMS_PER_CALL, handler, write_records
-from tests.statemachine.engine import TABLE, Context
-from tests.unit.scene import STARTED, TIMESTAMP, TTL, run_event, scan
+from tests.support.engine import TABLE, Context
+from tests.support.scene import STARTED, TIMESTAMP, TTL, run_event, scan
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient

@@ -8,8 +8,8 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from tests.local_aws.corrections import stepfunctions
-from tests.local_aws.corrections._ministack import service, wrap
+from tests.local_aws.aws.corrections import stepfunctions
+from tests.local_aws.aws.corrections._ministack import service, wrap
 
 _MOST_EVENTS = 24_999
 _KEPT_TOKENS = 10

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from tests.local_aws.corrections import dynamodb, stepfunctions
-from tests.local_aws.corrections._ministack import core, service, wrap
+from tests.local_aws.aws.corrections import dynamodb, stepfunctions
+from tests.local_aws.aws.corrections._ministack import core, service, wrap
 
 
 def state_machine_role() -> None:

@@ -17,10 +17,10 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from tests.local_aws.corrections._ministack import core, service, wrap
+from tests.local_aws.aws.corrections._ministack import core, service, wrap
 
 if TYPE_CHECKING:
-    from tests.local_aws.emulator import Emulator
+    from tests.local_aws.aws.emulator import Emulator
 
 ROUTE = "/_local/meter"
 """Where the emulator takes orders: GET gives the counts, POST begins anew with ``latency_ms``."""

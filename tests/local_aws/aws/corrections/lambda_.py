@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.local_aws.corrections import lambda_worker
-from tests.local_aws.corrections._ministack import core, service, wrap
+from tests.local_aws.aws.corrections import lambda_worker
+from tests.local_aws.aws.corrections._ministack import core, service, wrap
 
 _LOG_SECONDS = 2.0
 
@@ -22,7 +22,7 @@ def python_runtime() -> None:
 
     MiniStack reports Runtime.HandlerError for all of them and ends the worker. It also waits up to 50 ms per
     invocation for log lines, and may credit late ones to the next invocation. Here the runtime is
-    :mod:`tests.local_aws.corrections.lambda_worker`, which says where a log ends. MiniStack's own header against
+    :mod:`tests.local_aws.aws.corrections.lambda_worker`, which says where a log ends. MiniStack's own header against
     recursive invocations is not sent. To go when MiniStack keeps the exception's class name; the refusal of imports
     from outside the package would then be lost.
     """

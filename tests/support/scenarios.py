@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-MOCK_CONFIG = Path(__file__).parents[2] / "statemachine" / "mock_config.json"
-STATE_MACHINE = "iam-user-monitor"
+from tests.support.paths import STATE_MACHINE
+
+MOCK_CONFIG = STATE_MACHINE / "mock_config.json"
+MACHINE = "iam-user-monitor"
 
 BEGIN = ("AcquireLock", "LockAcquired?")
 FINALLY = ("EmitMetrics", "ReleaseLock", "ScanOutcome?")
@@ -144,7 +145,7 @@ def mock_config() -> dict[str, Any]:
 
 def responses(case: str, state: str) -> Iterator[dict[str, Any]]:
     """Yield what a state of a test case answers, call by call: ``{"Return": …}`` or ``{"Throw": …}``."""
-    name = mock_config()["StateMachines"][STATE_MACHINE]["TestCases"][case].get(state)
+    name = mock_config()["StateMachines"][MACHINE]["TestCases"][case].get(state)
     for numbers, response in mock_config()["MockedResponses"].get(name, {}).items():
         first, _, last = numbers.partition("-")
         for _ in range(int(first), int(last or first) + 1):

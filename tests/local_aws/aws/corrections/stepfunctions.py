@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any, NamedTuple
 
-from tests.local_aws.corrections._ministack import service, wrap
+from tests.local_aws.aws.corrections._ministack import service, wrap
 
 _PAYLOAD_LIMIT = 262_144
 _TERMINAL_EVENTS = {"ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut"}

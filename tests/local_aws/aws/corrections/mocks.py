@@ -7,7 +7,7 @@ import json
 import threading
 from typing import Any
 
-from tests.local_aws.corrections._ministack import service, wrap
+from tests.local_aws.aws.corrections._ministack import service, wrap
 
 _task: contextvars.ContextVar[tuple[dict[str, Any], str, str] | None] = contextvars.ContextVar("task", default=None)
 

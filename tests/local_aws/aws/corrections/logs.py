@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import Any
 
-from tests.local_aws.corrections._ministack import core, service, wrap
+from tests.local_aws.aws.corrections._ministack import core, service, wrap
 
 
 def query_definitions() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from tests.local_aws.corrections import (
+from tests.local_aws.aws.corrections import (
     cloudwatch,
     dynamodb,
     iam,

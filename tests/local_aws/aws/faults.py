@@ -11,15 +11,15 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
 
 from tests.local_aws.errors import LocalAwsError
+from tests.support.paths import FUNCTIONS
 
 if TYPE_CHECKING:
-    from tests.local_aws.emulator import Emulator
+    from tests.local_aws.aws.emulator import Emulator
 
 ROUTE = "/_local/faults"
 """Where the emulator takes orders: GET lists the faults with their counts, POST adds one, DELETE removes all."""
@@ -54,7 +54,6 @@ WAITING_KINDS = {"late", "held"}
 
 _SERVICES = {"dynamodb": "dynamodb", "iam": "iam", "states": "stepfunctions"}
 _EXAMPLES = {"dynamodb": "dynamodb:BatchWriteItem", "iam": "iam:ListUsers", "states": "states:DescribeExecution"}
-_FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def _request(aws: Emulator, method: str, body: str | None = None, seconds: float
 @cache
 def steps() -> tuple[str, ...]:
     """Return the steps that are functions, by the names of their folders."""
-    return tuple(sorted(handler.parent.name for handler in _FUNCTIONS.glob("*/handler.py")))
+    return tuple(sorted(handler.parent.name for handler in FUNCTIONS.glob("*/handler.py")))
 
 
 @cache

@@ -19,10 +19,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from tests.local_aws import terraform_install as install
+from tests.local_aws.deploy import terraform_install as install
 from tests.local_aws.errors import LocalAwsError
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = Path("build", "iam_user_monitor.zip")
 
 # How long the registry may take to say which providers it has, and how long the download may take then. Without these

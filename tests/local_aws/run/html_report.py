@@ -7,12 +7,12 @@ from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tests.statemachine import definition as state_machine
+from tests.support import definition as state_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tests.local_aws.scan import Check, Execution, Facts, Visit
+    from tests.local_aws.run.scan import Check, Execution, Facts, Visit
 
 RECORDS_SHOWN = 10
 

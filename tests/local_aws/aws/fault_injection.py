@@ -1,4 +1,4 @@
-"""The emulator's side of :mod:`tests.local_aws.faults`: counts the calls, and lets the ordered ones go wrong."""
+"""The emulator's side of :mod:`tests.local_aws.aws.faults`: counts the calls, and lets the ordered ones go wrong."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import zlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from tests.local_aws import faults
-from tests.local_aws.corrections._ministack import core, service, wrap
-from tests.local_aws.faults import STATE_MACHINE, Fault
+from tests.local_aws.aws import faults
+from tests.local_aws.aws.corrections._ministack import core, service, wrap
+from tests.local_aws.aws.faults import STATE_MACHINE, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ def install() -> None:
 
 
 async def answer(method: str, body: bytes) -> tuple[int, bytes]:
-    """Answer a request to :data:`tests.local_aws.faults.ROUTE`."""
+    """Answer a request to :data:`tests.local_aws.aws.faults.ROUTE`."""
     if method == "GET":
         return 200, json.dumps(_injector.listing()).encode()
     if method == "DELETE":

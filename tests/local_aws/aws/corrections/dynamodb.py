@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Self
 
-from tests.local_aws.corrections._ministack import core, service, wrap
+from tests.local_aws.aws.corrections._ministack import core, service, wrap
 
 
 def leading_keys() -> None:

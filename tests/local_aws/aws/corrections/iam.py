@@ -7,7 +7,7 @@ import binascii
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from tests.local_aws.corrections._ministack import service, wrap
+from tests.local_aws.aws.corrections._ministack import service, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

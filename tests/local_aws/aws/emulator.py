@@ -27,6 +27,7 @@ import botocore.session
 from botocore.config import Config
 
 from tests.local_aws.errors import LocalAwsError
+from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -35,9 +36,8 @@ REGION = "us-east-1"
 ACCOUNT_ID = "000000000000"
 
 _HOST = "127.0.0.1"
-_SERVER = "tests.local_aws.server"
+_SERVER = "tests.local_aws.aws.server"
 _PROFILE = Path(__file__).with_name("aws_profile.ini")
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _TERM_GRACE_SECONDS = 5.0
 _KILL_GRACE_SECONDS = 5.0
@@ -197,7 +197,7 @@ def start(
             with log_file.open("wb") as log:
                 process = subprocess.Popen(
                     command,
-                    cwd=_REPOSITORY,
+                    cwd=REPOSITORY,
                     env=_child_environment(work_dir, port, auth, environment or {}),
                     stdin=subprocess.DEVNULL if read_end is None else read_end,
                     stdout=log,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
-from tests.local_aws.corrections._ministack import service, wrap
+from tests.local_aws.aws.corrections._ministack import service, wrap
 
 
 class Datum(NamedTuple):

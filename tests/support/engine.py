@@ -27,7 +27,7 @@ from moto import mock_aws
 
 from functions.shared import clients
 from functions.table import wire
-from tests.statemachine import definition
+from tests.support import definition
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -38,6 +38,9 @@ _ASYNCHRONOUS_TRIES = 3
 
 resume_at: dict[str, tuple[str, Any]] = {}
 """The state, and its input, at which an execution that is being redriven begins."""
+
+_syntaxes: dict[str, Any] = {}
+"""Definitions that were parsed in this process, by their text."""
 
 Invoke = Callable[[str, Any, Callable[[Any], Any]], Any]
 """Stands between the interpreter and a handler: gets the step, the event and the handler, returns the result."""
@@ -468,6 +471,8 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     - DynamoDB: calls in several threads get between the condition and the write of each other, and a transaction that
       is cancelled takes back what others have written meanwhile.
 
+    One thing is no correction, but takes less time: a definition is parsed once, not at every start of an execution.
+
     A DeleteItem goes through ``invoke``, too, under the name ``release_lock``.
     """
     from moto.awslambda_simple.models import LambdaSimpleBackend
@@ -485,11 +490,14 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
     from moto.stepfunctions.parser.asl.eval.environment import Environment
     from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+    from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
     from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
     from moto.stepfunctions.parser.backend.execution import Execution as MotoExecution
     from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
     from moto.stepfunctions.responses import StepFunctionResponse
 
+    parse_anew = AmazonStateLanguageParser.parse
     environment_of = ExecutionWorker._get_evaluation_environment
     entrypoint_of = ExecutionWorker._get_evaluation_entrypoint
     set_error = Environment.set_error
@@ -502,6 +510,12 @@ def corrected_moto(running: Engine) -> Iterator[None]:
         name: _locked(getattr(DynamoHandler, name), writing)
         for name in ("put_item", "update_item", "delete_item", "batch_write_item", "transact_write_items")
     }
+
+    def parse(text: str) -> tuple[Any, Any]:
+        if text not in _syntaxes:
+            _syntaxes[text] = parse_anew(text)[1]
+        # What is evaluated is each execution's own.
+        return Preprocessor().visit(_syntaxes[text]), _syntaxes[text]
 
     def entrypoint(self: Any) -> Any:
         program: Any = entrypoint_of(self)
@@ -595,6 +609,7 @@ def corrected_moto(running: Engine) -> Iterator[None]:
 
     with (
         mock.patch.multiple(DynamoHandler, **writes | {"delete_item": release}),
+        mock.patch.object(AmazonStateLanguageParser, "parse", staticmethod(parse)),
         mock.patch.object(MotoExecution, "stop", stop_at_once),
         mock.patch.object(BaseExecutionWorkerCommunication, "_reflect_execution_status", reflect_own_status),
         mock.patch.object(StepFunctionResponse, "describe_execution", describe),

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.local_aws.scan import METRIC_NAMESPACE, Check, Execution, Facts, Visit
+from tests.local_aws.run.scan import METRIC_NAMESPACE, Check, Execution, Facts, Visit
 
 RECORDS_SHOWN = 3
 

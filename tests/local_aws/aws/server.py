@@ -1,6 +1,6 @@
 """The emulator's process: MiniStack with the corrections, on a socket that the parent has opened.
 
-Started by :mod:`tests.local_aws.emulator` only. It ends, with all its descendants and temporary files, on SIGTERM
+Started by :mod:`tests.local_aws.aws.emulator` only. It ends, with all its descendants and temporary files, on SIGTERM
 and, unless detached, when its standard input ends, which happens at the latest when the parent ends.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.local_aws import corrections, fault_injection, faults, meter
+from tests.local_aws.aws import corrections, fault_injection, faults, meter
 
 _ROUND_TRIP_SECONDS = 0.01
 

@@ -1,13 +1,16 @@
 """Loads the state machine's definition and renders it as Terraform does."""
 
+import copy
+import functools
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-SOURCE = Path(__file__).parents[2] / "statemachine" / "iam_user_monitor.asl.yaml"
+from tests.support.paths import STATE_MACHINE
+
+SOURCE = STATE_MACHINE / "iam_user_monitor.asl.yaml"
 
 _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
 
@@ -17,8 +20,7 @@ STEPS = tuple(dict.fromkeys(re.findall(r"\$\{(\w+)_function_arn\}", SOURCE.read_
 
 def load() -> dict[str, Any]:
     """Return the definition as it is in the repository, with its placeholders."""
-    definition: dict[str, Any] = yaml.safe_load(SOURCE.read_text())
-    return definition
+    return _parsed(SOURCE.read_text())
 
 
 def placeholders() -> set[str]:
@@ -34,9 +36,17 @@ def render(values: Mapping[str, str | int]) -> dict[str, Any]:
     KeyError
         A placeholder has no value.
     """
-    definition: dict[str, Any] = yaml.safe_load(
-        _PLACEHOLDER.sub(lambda match: str(values[match[1]]), SOURCE.read_text())
-    )
+    return _parsed(_PLACEHOLDER.sub(lambda match: str(values[match[1]]), SOURCE.read_text()))
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    # The same text is asked for a hundred times in a run of the tests, and whoever asks may change what is returned.
+    return copy.deepcopy(_read(text))
+
+
+@functools.cache
+def _read(text: str) -> dict[str, Any]:
+    definition: dict[str, Any] = yaml.safe_load(text)
     return definition
 
 

@@ -13,7 +13,7 @@ from functions.table import lock, manifest, wire
 from functions.table.fence import Fence
 from functions.table.manifest import Manifest
 from functions.table.wire import Item
-from tests.statemachine.engine import TABLE
+from tests.support.engine import TABLE
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.local_aws.corrections._ministack import service, wrap
+from tests.local_aws.aws.corrections._ministack import service, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Terraform and its provider: found or downloaded, and pointed at the local AWS with the configuration unchanged."""
