@@ -57,7 +57,7 @@ def _read_botocore_data_once() -> None:
     """
     load_file, loader = JSONFileLoader.load_file, JSONFileLoader()
     load_once = functools.cache(lambda path: load_file(loader, path))
-    JSONFileLoader.load_file = lambda self, file_path: load_once(file_path)
+    JSONFileLoader.load_file = lambda self, file_path: load_once(file_path)  # type: ignore[method-assign]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
