@@ -8,7 +8,6 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from functions.table import manifest, wire
 from functions.table.lock import LOCK_KEY
 from tests.aws.conftest import client
 from tests.local_aws.run import scan
+from tests.support.waiting import eventually, next_second
 
 pytestmark = pytest.mark.skipif(not os.environ.get("RUN_ON_AWS"), reason="only `make test-aws` looks at a real account")
 
@@ -48,7 +48,7 @@ def test_a_run_that_is_stopped_is_cleaned_up_and_redriven_to_its_end(outputs: di
     done = manifest_of(outputs, arn)
     assert done["status"] == "COMPLETE"
     assert "error_type" not in done
-    wait_until(lambda: (lock(outputs) or {}).get("owner") != arn, "the lock is free")
+    eventually(lambda: (lock(outputs) or {}).get("owner") != arn, "the lock is held", seconds=CLEAN_UP_SECONDS, every=1)
 
 
 def test_a_run_that_is_stopped_twice_is_cleaned_up_twice(outputs: dict[str, Any]) -> None:
@@ -96,7 +96,9 @@ def test_the_alarms_tell_of_the_runs_that_were_stopped(outputs: dict[str, Any]) 
         found = client("cloudwatch").describe_alarms(AlarmNames=list(names.values()))["MetricAlarms"]
         return {alarm["AlarmName"]: alarm["StateValue"] for alarm in found}
 
-    wait_until(lambda: states()[names["scan-failed"]] == "ALARM", "scan-failed rings", ALARM_SECONDS)
+    eventually(
+        lambda: states()[names["scan-failed"]] == "ALARM", "scan-failed does not ring", seconds=ALARM_SECONDS, every=1
+    )
     now = states()
     print(now)
     assert now[names["clean-up-failing"]] != "ALARM"
@@ -106,8 +108,8 @@ def test_the_alarms_tell_of_the_runs_that_were_stopped(outputs: dict[str, Any]) 
 
 def begin(outputs: dict[str, Any]) -> str:
     """Start a scan that is not skipped, in a second of its own."""
-    wait_until(lambda: lock(outputs) is None, "no other scan runs", 600)
-    time.sleep(1.01 - time.time() % 1)
+    eventually(lambda: lock(outputs) is None, "another scan runs", seconds=600, every=1)
+    next_second()
     return scan.start(client, outputs["state_machine_arn"])
 
 
@@ -141,14 +143,8 @@ def cleaned_up(outputs: dict[str, Any], arn: str, attempt: int) -> None:
         ended = found.get("status") == "COMPLETE" or (found.get("status"), found.get("attempt")) == ("ABORTED", attempt)
         return ended and attempt in found.get("reported", ()) and (lock(outputs) or {}).get("owner") != arn
 
-    wait_until(recorded, "CleanUp has recorded the stop and freed the lock", CLEAN_UP_SECONDS)
-
-
-def wait_until(done: Callable[[], bool], what: str, seconds: float = CLEAN_UP_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, f"after {seconds:.0f} s it is not so that {what}"
-        time.sleep(1)
+    complaint = "CleanUp has not recorded the stop, or not freed the lock"
+    eventually(recorded, complaint, seconds=CLEAN_UP_SECONDS, every=1)
 
 
 def lock(outputs: dict[str, Any]) -> dict[str, Any] | None:

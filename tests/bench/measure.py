@@ -7,13 +7,13 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.local_aws.aws import meter
 from tests.local_aws.run import scan
+from tests.support.waiting import next_second
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ def workflow(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: 
     seconds, cpu, function_seconds = [], [], []
     for _ in range(runs):
         # A scan is named after its second; two of one second would be one.
-        time.sleep(1.01 - time.time() % 1)
+        next_second()
         meter.begin(aws, latency_ms)
         execution = scan.follow(
             aws.client, scan.start(aws.client, outputs["state_machine_arn"]), lambda event: None, timeout_seconds=300

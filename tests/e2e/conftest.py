@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,14 +53,6 @@ class Deployment:
         )
         item: dict[str, Any] | None = found.get("Item")
         return item
-
-    @staticmethod
-    def wait_for(condition: Callable[[], bool], complaint: str, seconds: float = 10) -> None:
-        """Wait until a condition holds; fail with the complaint if it does not in time."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, complaint
-            time.sleep(0.05)
 
     def users(self) -> list[dict[str, Any]]:
         """Return the users as IAM has them."""

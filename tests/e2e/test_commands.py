@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import boto3
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.waiting import eventually
 
 
 def command(*arguments: str, build: Path) -> list[str]:
@@ -91,11 +91,9 @@ def test_up_leaves_an_aws_running_that_down_stops(tmp_path: Path) -> None:
             aws_session_token=None,
         )
         arn = client.start_execution(stateMachineArn=facts["state_machine_arn"])["executionArn"]
-        deadline = time.monotonic() + 60
-        while (status := client.describe_execution(executionArn=arn)["status"]) == "RUNNING":
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        assert status == "SUCCEEDED"
+        eventually(
+            lambda: client.describe_execution(executionArn=arn)["status"] == "SUCCEEDED", "no success", seconds=60
+        )
 
         again = run("up", "--users", "3", build=tmp_path)
         assert again.returncode == 0, again.stdout + again.stderr
@@ -188,7 +186,4 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path: Path, moment: str, sign
     assert process.returncode == 130
     assert error == "interrupted; everything that was started is stopped\n"
     # What was just being started ends when it notices the end of its parent.
-    deadline = time.monotonic() + 10
-    while (left := processes_of(tmp_path)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert left == []
+    eventually(lambda: not processes_of(tmp_path), lambda: f"left behind: {processes_of(tmp_path)}")

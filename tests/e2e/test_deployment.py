@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.local_aws.aws import faults
 from tests.local_aws.run import scan
 from tests.local_aws.run.report import path_of
 from tests.support.paths import REPOSITORY
+from tests.support.waiting import eventually
 
 RETENTION_DAYS = 90
 # The emulator looks at its schedules every 10 seconds, and a new rule waits for its first minute.
@@ -92,7 +92,7 @@ def test_of_two_scans_at_once_one_is_skipped(deployment: Deployment) -> None:
     faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "1"))
     first = deployment.start()
     try:
-        deployment.wait_for(lambda: faults.injected(deployment.aws)[0]["hit"] == 1, "the first scan writes nothing")
+        eventually(lambda: faults.injected(deployment.aws)[0]["hit"] == 1, "the first scan writes nothing")
         second = deployment.run()
     finally:
         faults.mend(deployment.aws)
@@ -195,19 +195,16 @@ def test_destroying_leaves_nothing(deployment: Deployment) -> None:
 
 
 def _wait_for_scheduled_scan(deployment: Deployment) -> dict[str, dict[str, str]]:
-    deadline = time.monotonic() + SCHEDULE_SECONDS
-    while time.monotonic() < deadline:
+    def ended() -> list[dict[str, dict[str, str]]]:
         manifests = deployment.aws.client("dynamodb").query(
             TableName=deployment.outputs["dynamodb_table_name"],
             KeyConditionExpression="user_name = :key AND begins_with(scan_timestamp, :prefix)",
             ExpressionAttributeValues={":key": {"S": "__scan__"}, ":prefix": {"S": "scan#"}},
             ScanIndexForward=False,
         )["Items"]
-        for manifest in manifests:
-            if manifest["trigger"]["S"] == "schedule" and manifest["status"]["S"] != "RUNNING":
-                return dict(manifest)
-        time.sleep(1)
-    raise AssertionError(f"no scheduled scan within {SCHEDULE_SECONDS} seconds")
+        return [one for one in manifests if one["trigger"]["S"] == "schedule" and one["status"]["S"] != "RUNNING"]
+
+    return eventually(ended, "there is no scheduled scan", seconds=SCHEDULE_SECONDS, every=1)[0]
 
 
 def _log_lines(deployment: Deployment, step: str) -> list[dict[str, object]]:

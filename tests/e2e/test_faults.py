@@ -18,6 +18,7 @@ import pytest
 from tests.e2e.conftest import Deployment, deployed
 from tests.local_aws.aws import faults
 from tests.local_aws.run import scan
+from tests.support.waiting import eventually, next_second
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,8 +127,8 @@ def test_nothing_is_lost_and_nothing_stays_stuck(deployment: Deployment, case: C
     assert (execution.status, case.error in execution.cause) == (case.status, True), execution.cause
     assert all(fault["hit"] for fault in faults.injected(deployment.aws))
     # The lock is free, at the latest when CleanUp has heard of it
-    deployment.wait_for(lambda: deployment.lock() is None, "the lock is held")
-    deployment.wait_for(lambda: manifest(deployment, execution)["status"] == case.manifest, "the manifest is wrong")
+    eventually(lambda: deployment.lock() is None, "the lock is held")
+    eventually(lambda: manifest(deployment, execution)["status"] == case.manifest, "the manifest is wrong")
     # Every attempt has its metrics once
     assert attempts(deployment) - attempts_before == 1
     # What the manifest says to be written is there, once
@@ -155,7 +156,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_its_batches_frees_the_lock(deplo
     # Given a run that hangs in the second page's batches
     faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "3-"))
     arn = deployment.start()
-    deployment.wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
+    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
     lock = deployment.lock()
     assert lock is not None
     assert lock["owner"]["S"] == arn
@@ -163,11 +164,11 @@ def test_a_run_that_is_stopped_in_the_middle_of_its_batches_frees_the_lock(deplo
     stopped_at = time.monotonic()
     deployment.aws.client("stepfunctions").stop_execution(executionArn=arn, error="Operator", cause="by hand")
     # Then the lock is free within seconds, and the manifest says what happened
-    deployment.wait_for(lambda: deployment.lock() is None, "the lock is held")
+    eventually(lambda: deployment.lock() is None, "the lock is held")
     assert time.monotonic() - stopped_at < CLEAN_UP_SECONDS
     execution = deployment.finish(arn)
     assert execution.status == "ABORTED"
-    deployment.wait_for(lambda: manifest(deployment, execution)["status"] == "ABORTED", "the manifest is wrong")
+    eventually(lambda: manifest(deployment, execution)["status"] == "ABORTED", "the manifest is wrong")
     # And the next run works, and the stopped one can be redriven to its end
     faults.mend(deployment.aws)
     next_second()
@@ -203,13 +204,13 @@ def test_a_run_that_is_stopped_while_a_call_is_on_its_way(deployment: Deployment
     # Given a call that has not come to its function yet
     faults.inject(deployment.aws, faults.fault(f"lambda:{step}", "held", "1"))
     arn = deployment.start()
-    deployment.wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "the step is not called")
+    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "the step is not called")
     # When the run is stopped and cleaned up, and the call gets there after all that
     deployment.aws.client("stepfunctions").stop_execution(executionArn=arn)
     execution = deployment.finish(arn)
-    deployment.wait_for(lambda: manifest(deployment, execution).get("status") == "ABORTED", "it is not cleaned up")
-    deployment.wait_for(lambda: deployment.lock() is None, "the lock is held")
-    deployment.wait_for(lambda: has_metrics(deployment, execution, {1}), "no metrics")
+    eventually(lambda: manifest(deployment, execution).get("status") == "ABORTED", "it is not cleaned up")
+    eventually(lambda: deployment.lock() is None, "the lock is held")
+    eventually(lambda: has_metrics(deployment, execution, {1}), "no metrics")
     left = manifest(deployment, execution)
     faults.mend(deployment.aws)
     # Then it is late
@@ -234,14 +235,14 @@ def test_a_run_that_is_stopped_twice_can_be_redriven(deployment: Deployment) -> 
         faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout"))
         if attempt == 2:
             states.redrive_execution(executionArn=arn)
-        deployment.wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
+        eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
         # When somebody stops it
         states.stop_execution(executionArn=arn)
         execution = deployment.finish(arn)
         # Then its lock is freed, and its manifest says so, each time
-        deployment.wait_for(lambda: deployment.lock() is None, "the lock is held")
+        eventually(lambda: deployment.lock() is None, "the lock is held")
         ended = partial(has_metrics, deployment, execution, set(range(1, attempt + 1)))
-        deployment.wait_for(ended, "it is not cleaned up")
+        eventually(ended, "it is not cleaned up")
         assert manifest(deployment, execution)["status"] == "ABORTED"
         assert manifest(deployment, execution)["attempt"] == attempt
         faults.mend(deployment.aws)
@@ -276,7 +277,7 @@ def test_users_who_come_and_go_while_a_scan_runs_harm_nobody_else(deployment: De
     listed, unlisted = others[0], others[-1]
     faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "1"))
     arn = deployment.start()
-    deployment.wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
+    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
     # When one user of it is deleted, one who is still to be listed, too, and new ones come before and behind the marker
     try:
         for name in (listed, unlisted):
@@ -296,11 +297,6 @@ def test_users_who_come_and_go_while_a_scan_runs_harm_nobody_else(deployment: De
             iam.delete_user(UserName=name)
         for name in (listed, unlisted):
             iam.create_user(UserName=name)
-
-
-def next_second() -> None:
-    """Wait for the next second: a scan is named after its second."""
-    time.sleep(1.01 - time.time() % 1)
 
 
 def everybody(deployment: Deployment) -> list[str]:

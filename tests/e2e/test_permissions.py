@@ -20,6 +20,7 @@ from tests.e2e.conftest import Deployment, deployed
 from tests.local_aws.aws import faults
 from tests.local_aws.run import scan
 from tests.local_aws.run.scan import LOCK_KEY, Execution
+from tests.support.waiting import awaited, next_second
 
 USERS = 30
 NOTHING = {"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"}
@@ -167,12 +168,9 @@ class Account:
         """Stop a scan where it writes, wait for CleanUp, and redrive it past AcquireLock."""
         faults.inject(self.deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout"))
         arn = self.deployment.start()
-        deadline = time.monotonic() + EVIDENCE_SECONDS
-        while not faults.injected(self.deployment.aws)[0]["hit"] and time.monotonic() < deadline:
-            time.sleep(0.05)
+        awaited(lambda: faults.injected(self.deployment.aws)[0]["hit"], seconds=EVIDENCE_SECONDS)
         self.deployment.aws.client("stepfunctions").stop_execution(executionArn=arn)
-        while self.deployment.lock() is not None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        awaited(lambda: self.deployment.lock() is None, seconds=EVIDENCE_SECONDS)
         faults.mend(self.deployment.aws)
         return self._told(self.deployment.redrive(arn))
 
@@ -181,9 +179,7 @@ class Account:
         faults.inject(self.deployment.aws, faults.fault("lambda:emit_metrics", "error"))
         execution = self.deployment.run()
         faults.mend(self.deployment.aws)
-        deadline = time.monotonic() + EVIDENCE_SECONDS
-        while self._manifest(execution).get("status") == "RUNNING" and time.monotonic() < deadline:
-            time.sleep(0.05)
+        awaited(lambda: self._manifest(execution).get("status") != "RUNNING", seconds=EVIDENCE_SECONDS)
         functions = self.deployment.aws.client("lambda")
         return self._told(execution) + "".join(
             functions.invoke(FunctionName=function, Payload=json.dumps(payload))["Payload"].read().decode()
@@ -198,17 +194,17 @@ class Account:
         events, states = self.deployment.aws.client("events"), self.deployment.aws.client("stepfunctions")
         rule = events.describe_rule(Name=self.deployment.outputs["event_rule_name"])
         machine = self.deployment.outputs["state_machine_arn"]
-        before = {one["executionArn"] for one in states.list_executions(stateMachineArn=machine)["executions"]}
+
+        def executions() -> set[str]:
+            return {one["executionArn"] for one in states.list_executions(stateMachineArn=machine)["executions"]}
+
+        before = executions()
         kept = {"Name": rule["Name"], "ScheduleExpression": rule["ScheduleExpression"]}
         events.put_rule(**kept, State="ENABLED", EventPattern=json.dumps({"source": ["test.tick"]}))
         try:
             events.put_events(Entries=[{"Source": "test.tick", "DetailType": "tick", "Detail": "{}"}])
-            deadline = time.monotonic() + EVIDENCE_SECONDS / 2
-            while time.monotonic() < deadline:
-                after = {one["executionArn"] for one in states.list_executions(stateMachineArn=machine)["executions"]}
-                if started := after - before:
-                    return self._told(self.deployment.finish(started.pop()))
-                time.sleep(0.1)
+            if started := awaited(lambda: executions() - before, seconds=EVIDENCE_SECONDS / 2):
+                return self._told(self.deployment.finish(started.pop()))
             return "is not authorized to perform: states:StartExecution, or nothing was started for another reason"
         finally:
             events.put_rule(**kept, State=rule["State"])
@@ -259,7 +255,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def denials(account: Account, scenario: str) -> str:
     """Return all that a scenario, the executions and the functions told."""
     # A scan is named after its second, and the lock may be left over from one that could not free it.
-    time.sleep(1.01 - time.time() % 1)
+    next_second()
     account.free_lock()
     began = time.time()
     try:

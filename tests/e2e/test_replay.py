@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.conftest import Deployment, deployed
-from tests.e2e.test_faults import attempts, next_second
+from tests.e2e.test_faults import attempts
 from tests.local_aws.aws import faults
 from tests.local_aws.run import scan
+from tests.support.waiting import eventually, next_second
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,11 +74,11 @@ def test_after_a_scan_that_was_stopped(deployment: Deployment) -> None:
     """It may get records that it had not written; it stays ABORTED, with what its manifest says."""
     faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "4-"))
     arn = deployment.start()
-    deployment.wait_for(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
+    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
     deployment.aws.client("stepfunctions").stop_execution(executionArn=arn)
     execution = deployment.finish(arn)
-    deployment.wait_for(lambda: _reported(deployment, execution) == {1}, "CleanUp does not hear of it")
-    deployment.wait_for(lambda: deployment.lock() is None, "the lock is held")
+    eventually(lambda: _reported(deployment, execution) == {1}, "CleanUp does not hear of it")
+    eventually(lambda: deployment.lock() is None, "the lock is held")
     faults.mend(deployment.aws)
 
     calls = [*scan.invocations_of(deployment.aws.client, arn), end_of(deployment, execution)]

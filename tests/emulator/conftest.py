@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import time
 import zipfile
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from botocore.config import Config
 
 from tests.local_aws.aws import emulator
 from tests.local_aws.aws.corrections import CORRECTIONS
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -132,13 +132,16 @@ class Account:
 
     def wait(self, execution: str, seconds: float = 20) -> dict[str, Any]:
         """Wait for an execution's end and describe it."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+
+        def ended() -> dict[str, Any] | None:
             description: dict[str, Any] = self.states.describe_execution(executionArn=execution)
-            if description["status"] != "RUNNING":
-                return description
-            time.sleep(0.03)
-        raise AssertionError(f"still running: {self.history(execution)}")
+            return description if description["status"] != "RUNNING" else None
+
+        description = eventually(
+            ended, lambda: f"still running: {self.history(execution)}", seconds=seconds, every=0.03
+        )
+        assert description is not None
+        return description
 
     def history(self, execution: str) -> list[str]:
         """Return the types of an execution's events."""

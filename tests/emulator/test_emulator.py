@@ -21,9 +21,10 @@ from tests.emulator.conftest import Account
 from tests.local_aws.aws import emulator, meter
 from tests.local_aws.errors import LocalAwsError
 from tests.support.paths import REPOSITORY
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.local_aws.aws.emulator import Emulator
 
@@ -66,16 +67,9 @@ def start_busy_function(account: Account, file: Path) -> list[int]:
     """Start a function that does not return, and return the ids of its two processes."""
     function = account.function(BUSY, timeout=600)
     account.functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps({"file": str(file)}))
-    wait_until(lambda: file.exists() and file.stat().st_size > 0, "the function did not start")
+    eventually(lambda: file.exists() and file.stat().st_size > 0, "the function did not start")
     processes: list[int] = json.loads(file.read_text())
     return processes
-
-
-def wait_until(condition: Callable[[], bool], complaint: str, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:
@@ -245,10 +239,10 @@ def test_killed_parent_takes_everything_along(parent: tuple[subprocess.Popen[str
 
     process.kill()
 
-    wait_until(lambda: not any(map(is_alive, [server, *busy])), "the emulator outlived its parent")
+    eventually(lambda: not any(map(is_alive, [server, *busy])), "the emulator outlived its parent")
     # A child that the parent started later does not keep the emulator alive.
     assert is_alive(bystander)
-    wait_until(lambda: not is_listening(port), "the port outlived the emulator")
+    eventually(lambda: not is_listening(port), "the port outlived the emulator")
     assert entries(tmp_path) == ["busy.json", "emulator.log"]
 
 
@@ -269,7 +263,7 @@ def test_killed_emulator_takes_its_functions_along(tmp_path: Path) -> None:
     with emulator.running(log_file=tmp_path / "emulator.log") as running:
         worker, child = start_busy_function(Account(running), tmp_path / "busy.json")
         os.kill(running.pid, signal.SIGKILL)
-        wait_until(lambda: not is_alive(worker), "the function's process outlived the emulator")
+        eventually(lambda: not is_alive(worker), "the function's process outlived the emulator")
     assert entries(tmp_path) == ["busy.json", "emulator.log"]
     # It is the function's own child, which nobody but the emulator's group knows of.
     with contextlib.suppress(ProcessLookupError):

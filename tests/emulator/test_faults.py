@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,7 @@ from tests.emulator.conftest import Account
 from tests.emulator.test_corrections import task
 from tests.local_aws.aws import faults
 from tests.local_aws.errors import LocalAwsError
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,10 +219,7 @@ class TestLateCalls:
 
     @staticmethod
     def wait_until_hit(local_aws: Emulator) -> None:
-        deadline = time.monotonic() + 10
-        while faults.injected(local_aws)[0]["hit"] == 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually(lambda: faults.injected(local_aws)[0]["hit"], "no call is hit")
 
     def test_a_late_one_is_answered_with_an_error_and_executed_afterwards(
         self, local_aws: Emulator, aws: Account, table: str

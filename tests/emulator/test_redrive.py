@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from tests.emulator.conftest import Account
 from tests.emulator.test_corrections import catch, defect, error_code, task
+from tests.support.waiting import eventually
 
 # Fails until somebody creates the IAM user that the event names.
 FUNCTION = """
@@ -183,8 +183,7 @@ def test_a_stopped_map_goes_on_without_the_calls_of_the_former_run(aws: Account,
     processor = {"StartAt": "Scan", "States": {"Scan": task(function)}}
     states = {"All": {"Type": "Map", "MaxConcurrency": 1, "ItemProcessor": processor, "End": True}}
     execution = aws.start(states, [{"item": 0}, {"item": 1, "seconds": 3}, {"item": 2}])
-    while aws.history(execution).count("TaskScheduled") < 2:
-        time.sleep(0.02)
+    eventually(lambda: aws.history(execution).count("TaskScheduled") == 2, "the second item is not begun")
     aws.states.stop_execution(executionArn=execution)
     stopped = aws.wait(execution)
     assert (stopped["status"], stopped["redriveStatus"]) == ("ABORTED", "REDRIVABLE")
@@ -263,9 +262,8 @@ def test_status_events_tell_of_it(aws: Account, function: str, cure: str) -> Non
     redrive(aws, execution)
     mend(aws, cure)
     redrive(aws, execution)
-    deadline = time.monotonic() + 10
-    while len(heard := aws.tables.scan(TableName=table)["Items"]) < 6 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    eventually(lambda: aws.tables.scan(TableName=table)["Count"] == 6, "some events are not heard")
+    heard = aws.tables.scan(TableName=table)["Items"]
     details = [json.loads(item["detail"]["S"]) for item in heard]
     assert sorted((one["redriveCount"], one["status"], one["redriveStatus"]) for one in details) == [
         (0, "FAILED", "REDRIVABLE"), (0, "RUNNING", "NOT_REDRIVABLE"),

@@ -2,13 +2,13 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.engine import Engine, FunctionError, engine
+from tests.support.waiting import eventually
 
 
 class Held:
@@ -82,8 +82,7 @@ def test_a_call_left_behind_by_a_stop_does_not_reach_the_redriven_run() -> None:
         redriving = threading.Thread(target=lambda: finished.append(running.redrive(arn).status))
         # While the first call still waits, a second one is made, and waits, too.
         redriving.start()
-        while running.invocations.count("list_users") < 2:
-            time.sleep(0.01)
+        eventually(lambda: running.invocations.count("list_users") == 2, "no second call is made")
         assert describe(running, arn)["status"] == "RUNNING"
         held.go.set()
         redriving.join(20)

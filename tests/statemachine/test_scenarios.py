@@ -23,6 +23,7 @@ from tests.statemachine import sfn_local
 from tests.support import definition
 from tests.support.engine import TABLE, Execution, FunctionError, engine
 from tests.support.scenarios import MACHINE, MOCK_CONFIG, SCENARIOS, Scenario, mock_config, responses
+from tests.support.waiting import eventually
 
 STATES = {folder: "".join(part.capitalize() for part in folder.split("_")) for folder in definition.STEPS}
 STATES["release_lock"] = "ReleaseLock"
@@ -130,11 +131,12 @@ class Mocked(EngineUnderTest):
         )
 
     def _wait(self, arn: str) -> Any:
-        deadline = time.monotonic() + 60
-        while (described := self._client.describe_execution(executionArn=arn))["status"] == "RUNNING":
-            assert time.monotonic() < deadline, f"{arn} does not end"
-            time.sleep(0.05)
-        return described
+        def status() -> str:
+            described: str = self._client.describe_execution(executionArn=arn)["status"]
+            return described
+
+        eventually(lambda: status() != "RUNNING", f"{arn} does not end", seconds=60)
+        return self._client.describe_execution(executionArn=arn)
 
 
 class MiniStack(Mocked):
