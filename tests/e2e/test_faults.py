@@ -18,6 +18,7 @@ import pytest
 from tests.e2e.conftest import Deployment, deployed
 from tests.local_aws.aws import faults
 from tests.local_aws.run import scan
+from tests.support import definition
 from tests.support.waiting import eventually, next_second
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_a_call_that_wakes_up_when_its_retry_has_completed_the_scan(deployment: 
     assert attempts(deployment) - before == 1
 
 
-@pytest.mark.parametrize("step", ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics"])
+@pytest.mark.parametrize("step", definition.SCAN_STEPS)
 def test_a_run_that_is_stopped_while_a_call_is_on_its_way(deployment: Deployment, step: str) -> None:
     before = attempts(deployment)
     # Given a call that has not come to its function yet

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import definition
 from tests.support.engine import Engine, FunctionError, engine
 from tests.support.waiting import eventually
 
@@ -32,7 +33,7 @@ def describe(running: Engine, arn: str) -> dict[str, Any]:
     return described
 
 
-@pytest.mark.parametrize("step", ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics"])
+@pytest.mark.parametrize("step", definition.SCAN_STEPS)
 def test_an_execution_is_stopped_before_a_handler_begins(step: str) -> None:
     held = Held(step)
     with engine(page_size=2, batch_size=2, invoke=held) as running:

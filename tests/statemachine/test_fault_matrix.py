@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.support import definition
 from tests.support.engine import REGION, TABLE, Engine, Execution, FunctionError, engine
 from tests.support.printed import Metrics
 
@@ -22,15 +23,8 @@ USERS = [f"user-{number:04}" for number in range(30)]  # two pages
 MORE_USERS = [f"user-{number:04}" for number in range(45)]  # three
 PAGE_SIZE, BATCH_SIZE = 20, 10
 
-STATES = {
-    "AcquireLock": "acquire_lock",
-    "ListUsers": "list_users",
-    "WriteBatch": "write_batch",
-    "SaveProgress": "save_progress",
-    "EmitMetrics": "emit_metrics",
-    "ReleaseLock": "release_lock",
-    "FailScan": "fail_scan",
-}
+# ReleaseLock is no function, but goes through the same hands here.
+STATES = {definition.state_of(step): step for step in (*definition.SCAN_STEPS, "release_lock", "fail_scan")}
 FAULTS = {
     "error once": "the first call fails before its work",
     "error always": "every call does",

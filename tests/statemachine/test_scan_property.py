@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.definition import STEPS
 from tests.support.engine import Engine, FunctionError, Invocation, engine
 
-STEPS = ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan"]
 NAMES = st.text(st.sampled_from("abcXYZ019+=,.@_-"), min_size=1, max_size=64)
 
 # A fault hits one call of a step: it fails before its work, or after it; it is given up, and does its work when the run

@@ -12,6 +12,7 @@ import boto3
 import pytest
 from boto3.dynamodb.conditions import Key
 
+from tests.support import definition
 from tests.support.engine import INDEX, REGION, TABLE, Engine, Execution, FunctionError, engine
 from tests.support.paths import TERRAFORM
 
@@ -176,7 +177,7 @@ def test_two_scans_after_another_keep_the_history() -> None:
         assert len(running.records()) == 4
 
 
-@pytest.mark.parametrize("step", ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics"])
+@pytest.mark.parametrize("step", definition.SCAN_STEPS)
 @pytest.mark.parametrize("error", ["Lambda.TooManyRequestsException", "Sandbox.Timedout", "Runtime.ExitError"])
 def test_a_passing_fault_of_any_step_is_retried(step: str, error: str, capsys: pytest.CaptureFixture[str]) -> None:
     with engine(page_size=20, batch_size=10, invoke=failing(step, 1, lambda: FunctionError(error, "once"))) as running:
@@ -190,7 +191,7 @@ def test_a_passing_fault_of_any_step_is_retried(step: str, error: str, capsys: p
         assert len(metrics(capsys)) == 1
 
 
-@pytest.mark.parametrize("step", ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics"])
+@pytest.mark.parametrize("step", definition.SCAN_STEPS)
 def test_a_lost_response_of_any_step_counts_nothing_twice(step: str, capsys: pytest.CaptureFixture[str]) -> None:
     lost: set[str] = set()
 

@@ -17,6 +17,9 @@ _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
 STEPS = tuple(dict.fromkeys(re.findall(r"\$\{(\w+)_function_arn\}", SOURCE.read_text())))
 """The steps of the workflow that are functions, by the names of their folders."""
 
+SCAN_STEPS = tuple(step for step in STEPS if step != "fail_scan")
+"""Those that every scan goes through."""
+
 
 def load() -> dict[str, Any]:
     """Return the definition as it is in the repository, with its placeholders."""
@@ -61,3 +64,8 @@ def states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def folder_of(state: str) -> str:
     """Return the folder, and Terraform key, of a Lambda state: ``write_batch`` for ``WriteBatch``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", state).lower()
+
+
+def state_of(step: str) -> str:
+    """Return the state of a step: ``WriteBatch`` for ``write_batch``."""
+    return "".join(word.capitalize() for word in step.split("_"))
