@@ -6,7 +6,7 @@ import click
 
 
 class ExitStatus(IntEnum):
-    """The exit statuses. The README lists them."""
+    """The exit statuses, as functions/cli/README.md lists them."""
 
     OK = 0
     FAILED = 1

@@ -7,18 +7,12 @@ import sys
 import time
 
 from tests.bench import cold_start, measure
-from tests.bench.report import LATENCY_MS, Report
+from tests.bench.report import LATENCY_MS, RESULT, Report
 from tests.local_aws.aws import emulator, meter
 from tests.local_aws.aws.users import create_users
 from tests.local_aws.deploy.terraform import Terraform
 from tests.local_aws.errors import LocalAwsError
 from tests.support.paths import REPOSITORY
-
-FOLDER = REPOSITORY / "tests" / "bench"
-RESULT = FOLDER / "result.json"
-PLOT = FOLDER / "benchmark.svg"
-README = REPOSITORY / "README.md"
-MARKS = ("<!-- benchmark: written by `make bench` -->\n", "<!-- end of benchmark -->\n")
 
 SIZES = (100, 1000, 5000)
 RUNS = 3
@@ -38,8 +32,6 @@ def main() -> int:
     facts = json.dumps(report.as_json(), indent=2) + "\n"
     (REPOSITORY / "build" / "bench.json").write_text(facts)
     RESULT.write_text(facts)
-    PLOT.write_text(report.plot())
-    README.write_text(with_table(README.read_text(), report))
     print()
     print("\n".join(report.table()))
     missed = [target for target in report.targets() if not target.met]
@@ -71,13 +63,6 @@ def run() -> Report:
             for latency_ms in (0, LATENCY_MS):
                 found += measure.all_ways(aws, outputs, users, latency_ms, RUNS, say)
     return Report(found, imports, cold_start.PACKAGE.stat().st_size)
-
-
-def with_table(readme: str, report: Report) -> str:
-    """Return the README with the tables of a report between the marks."""
-    before, _, rest = readme.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    return before + MARKS[0] + "\n".join(report.table()) + "\n" + MARKS[1] + after
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What the benchmark says: the targets, the table, and the plot."""
+"""What the benchmark says: the targets, the tables, the charts, and all of it in short."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bench import cost
 from tests.bench.measure import LISTING, SINGLE, WORKFLOW, Measurement
+from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 LATENCY_MS = 20
 PAGE_SIZE = 500
 PACKAGE_LIMIT_BYTES = 3_000_000
-COLORS = {WORKFLOW: "#1f6feb", SINGLE: "#d1591f", LISTING: "#7d8590"}
+RESULT = REPOSITORY / "tests" / "bench" / "result.json"
+"""What was last measured; `make docs` shows it."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Report:
         return cls([Measurement(**one) for one in facts["measurements"]], facts["imports"], facts["package_bytes"])
 
     def table(self) -> list[str]:
-        """Return the lines of the README's tables, in Markdown."""
+        """Return the lines of the tables, in Markdown."""
         lines = [
             "| Users | Way | Seconds | Seconds, 20 ms a call | CPU seconds | IAM calls | DynamoDB calls | Invocations "
             "| Transitions | History events | Largest payload | Write units | $ a month |",
@@ -168,61 +170,45 @@ class Report:
         ]
         return lines
 
-    def plot(self) -> str:
-        """Return an SVG of time and cost against users."""
-        times = {
-            way: [(users, self.of(way, users, LATENCY_MS).seconds) for users in self.sizes]
+    def charts(self) -> list[str]:
+        """Return the lines of two charts, of time and of cost against users, in Markdown."""
+        seconds = {
+            way: [self.of(way, users, LATENCY_MS).seconds for users in self.sizes]
             for way in (WORKFLOW, SINGLE, LISTING)
         }
-        costs = {WORKFLOW: [(users, self.monthly(users).total) for users in self.sizes]}
-        return "\n".join(
-            [
-                '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 320" '
-                'font-family="sans-serif" font-size="12">',
-                '<rect width="760" height="320" fill="#ffffff"/>',
-                *_panel(60, "Seconds of a scan, 20 ms a call, warm", times, "{:g} s"),
-                *_panel(440, "Dollars a month, hourly", costs, "${:g}"),
-                "</svg>",
-                "",
-            ]
+        order = ", ".join(f"{way} {points[-1]:.2f} s" for way, points in seconds.items())
+        title = f"Seconds of a scan, {LATENCY_MS} ms a call, warm ({order})"
+        dollars = [self.monthly(users).total for users in self.sizes]
+        return [
+            *_chart(title, "seconds", self.sizes, list(seconds.values())),
+            "",
+            *_chart("Dollars a month, hourly", "$", self.sizes, [dollars]),
+        ]
+
+    def lines(self) -> list[str]:
+        """Return the lines of all that tests/README.md shows, in Markdown."""
+        return [*self.table(), "", *self.charts()]
+
+    def in_short(self) -> str:
+        """Return the three figures that a first reader asks for."""
+        fewest, most = min(self.sizes), max(self.sizes)
+        workflow, single = (self.of(way, most, LATENCY_MS) for way in (WORKFLOW, SINGLE))
+        return (
+            f"{most:,} users take {workflow.list_users_calls} calls of IAM and {workflow.seconds:.1f} s, "
+            f"{workflow.seconds / single.seconds:.2f} × what a single process takes ({LATENCY_MS} ms a call, warm); "
+            f"{fewest:,} users, scanned hourly, cost ${self.monthly(fewest).total:.2f} a month, "
+            f"alarms included, and {most:,} ${self.monthly(most).total:.2f}."
         )
 
 
-def _panel(left: int, title: str, lines: Mapping[str, Sequence[tuple[int, float]]], label: str) -> list[str]:
-    """Draw one diagram, 280 wide and 200 high, its axes from zero."""
-    width, height, top = 280, 200, 50
-    most_users = max(users for points in lines.values() for users, _ in points)
-    step = _round_step(max(value for points in lines.values() for _, value in points) / 4)
-    most = step * math.ceil(max(value for points in lines.values() for _, value in points) / step)
-
-    def x(users: int) -> float:
-        return round(left + width * users / most_users, 1)
-
-    def y(value: float) -> float:
-        return round(top + height - height * value / most, 1)
-
-    drawn = [f'<text x="{left}" y="30" font-size="14" fill="#1f2328">{title}</text>']
-    for number in range(round(most / step) + 1):
-        value = number * step
-        drawn += [
-            f'<line x1="{left}" y1="{y(value)}" x2="{left + width}" y2="{y(value)}" stroke="#d0d7de"/>',
-            f'<text x="{left - 6}" y="{y(value) + 4}" text-anchor="end" fill="#59636e">'
-            f"{label.format(round(value, 2))}</text>",
-        ]
-    drawn += [
-        f'<text x="{x(users)}" y="{top + height + 18}" text-anchor="middle" fill="#59636e">{users:,}</text>'
-        for users in sorted({users for points in lines.values() for users, _ in points})
+def _chart(title: str, unit: str, users: Sequence[int], lines: Sequence[Sequence[float]]) -> list[str]:
+    most = math.ceil(max(value for points in lines for value in points))
+    return [
+        "```mermaid",
+        "xychart-beta",
+        f'    title "{title}"',
+        f"    x-axis users [{', '.join(map(str, users))}]",
+        f'    y-axis "{unit}" 0 --> {most}',
+        *[f"    line [{', '.join(f'{value:.2f}' for value in points)}]" for points in lines],
+        "```",
     ]
-    drawn.append(f'<text x="{left + width}" y="{top + height + 36}" text-anchor="end" fill="#59636e">users</text>')
-    for number, (way, points) in enumerate(lines.items()):
-        path = " ".join(f"{x(users)},{y(value)}" for users, value in points)
-        drawn.append(f'<polyline points="{path}" fill="none" stroke="{COLORS[way]}" stroke-width="2"/>')
-        drawn += [f'<circle cx="{x(users)}" cy="{y(value)}" r="3" fill="{COLORS[way]}"/>' for users, value in points]
-        drawn.append(f'<text x="{left + 100 * number}" y="{top + height + 56}" fill="{COLORS[way]}">— {way}</text>')
-    return drawn
-
-
-def _round_step(rough: float) -> float:
-    """Return 1, 2 or 5 times a power of ten, at least as large."""
-    power: float = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)

@@ -1,7 +1,6 @@
-"""The benchmark counts right, says when a target is missed, and the README shows what was measured."""
+"""The benchmark counts right, says when a target is missed, and shows what was measured."""
 
 import json
-import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import pytest
 from tests.bench import __main__ as bench
 from tests.bench import cold_start, cost
 from tests.bench.measure import LISTING, SINGLE, WORKFLOW, Measurement, history_events
+from tests.bench.report import RESULT as RESULT_FILE
 from tests.bench.report import Report
 from tests.support.engine import engine
 from tests.support.paths import REPOSITORY
 
-RESULT = Report.from_json(json.loads(bench.RESULT.read_text()))
+RESULT = Report.from_json(json.loads(RESULT_FILE.read_text()))
 
 
 def test_the_cost_of_a_scan_is_what_the_price_list_says() -> None:
@@ -86,28 +86,22 @@ def test_a_missed_target_is_named_and_fails_the_benchmark(
     monkeypatch.setattr(bench, "run", lambda: replace(RESULT, measurements=measurements))
     (tmp_path / "build").mkdir()
     monkeypatch.setattr(bench, "REPOSITORY", tmp_path)
-    for name in ("RESULT", "PLOT", "README"):
-        monkeypatch.setattr(bench, name, tmp_path / name)
-    (tmp_path / "README").write_text("a" + "".join(bench.MARKS) + "b")
+    monkeypatch.setattr(bench, "RESULT", tmp_path / "RESULT")
 
     assert bench.main() == 1
 
     assert f"MISSED: {target}" in capsys.readouterr().err
-    assert "**missed**" in (tmp_path / "README").read_text()
+    written = Report.from_json(json.loads((tmp_path / "RESULT").read_text()))
+    assert "**missed**" in "\n".join(written.lines())
     assert json.loads((tmp_path / "build" / "bench.json").read_text())["targets"]
 
 
-def test_the_readme_shows_the_last_result() -> None:
-    assert bench.with_table(bench.README.read_text(), RESULT) == bench.README.read_text()
-    assert bench.PLOT.read_text() == RESULT.plot()
-
-
-def test_the_plot_is_a_picture_with_a_line_for_each_way() -> None:
-    root = ET.fromstring(RESULT.plot())
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    assert len(root.findall("{*}polyline")) == 4
-    texts = [text.text or "" for text in root.findall("{*}text")]
-    assert {f"— {way}" for way in (WORKFLOW, SINGLE, LISTING)} <= set(texts)
+def test_the_charts_have_a_line_for_each_way() -> None:
+    seconds, dollars = "\n".join(RESULT.charts()).split("\n\n")
+    assert seconds.count("    line [") == 3
+    assert all(f"{way} " in seconds for way in (WORKFLOW, SINGLE, LISTING))
+    assert dollars.count("    line [") == 1
+    assert f"line [{', '.join(f'{RESULT.monthly(users).total:.2f}' for users in RESULT.sizes)}]" in dollars
 
 
 def test_a_step_imports_nothing_that_it_does_not_use() -> None:

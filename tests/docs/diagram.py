@@ -1,4 +1,4 @@
-"""Draws the workflow for the README, from its definition: ``python -m tests.docs.diagram`` prints it."""
+"""Draws the workflow, from its definition."""
 
 from collections.abc import Iterator
 
@@ -43,7 +43,3 @@ def lines() -> Iterator[str]:
 
 def _name(state: str) -> str:
     return state.removesuffix("?")
-
-
-if __name__ == "__main__":
-    print("\n".join(lines()))

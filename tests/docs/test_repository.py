@@ -2,6 +2,7 @@
 
 import re
 
+from tests.support.documents import DOCUMENTS, OPERATING
 from tests.support.paths import REPOSITORY
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
@@ -27,10 +28,9 @@ def test_ci_pins_its_actions_and_may_only_read() -> None:
 
 
 def test_every_target_that_a_text_names_exists() -> None:
-    for file in ("README.md", "statemachine/README.md"):
-        named = set(re.findall(r"`make ([a-z][a-z0-9-]*)", (REPOSITORY / file).read_text()))
-        assert named, file
-        assert sorted(named - TARGETS) == [], file
+    for document in (*DOCUMENTS, OPERATING):
+        named = set(re.findall(r"(?:^|`)make ([a-z][a-z0-9-]*)", document.read_text(), re.MULTILINE))
+        assert sorted(named - TARGETS) == [], document
 
 
 def test_ci_tries_the_oldest_provider_and_the_newest_of_each_major() -> None:

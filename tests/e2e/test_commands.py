@@ -1,4 +1,4 @@
-"""The commands of the README, run as a user runs them."""
+"""The commands of the quick start, run as a user runs them."""
 
 import json
 import os

@@ -177,7 +177,7 @@ def test_the_table_is_protected_from_being_deleted(deployment: Deployment) -> No
 
 
 def test_destroying_leaves_nothing(deployment: Deployment) -> None:
-    """As the README says: without deletion protection first."""
+    """As documented: without deletion protection first."""
     unprotected = {**CHANGED, "deletion_protection_enabled": False}
     deployment.terraform.apply(unprotected)
     deployment.terraform.destroy(unprotected)

@@ -19,11 +19,10 @@ from functions.cli.deployment import Deployment
 from functions.cli.errors import CommandError, ExitStatus
 from functions.cli.output import Columns
 from functions.table import wire
+from tests.support.documents import COMMAND
 from tests.support.engine import create_table
-from tests.support.paths import REPOSITORY
 from tests.support.recorded import EXPIRES, TABLE, Table
 
-README = (REPOSITORY / "README.md").read_text()
 JANUARY, FEBRUARY = "2026-01-31T10:00:00Z", "2026-02-02T10:00:00Z"
 
 
@@ -556,7 +555,7 @@ class TestCommand:
             assert f"\n  {name} " in result.stdout
 
     def test_the_exit_statuses_are_documented(self) -> None:
-        table = README.split("| Exit status | Meaning |")[1].split("\n\n")[0]
+        table = COMMAND.read_text().split("| Exit status | Meaning |")[1].split("\n\n")[0]
         documented = {int(row.split("|")[1].strip(" `")) for row in table.splitlines()[2:]}
         assert documented == {int(status) for status in ExitStatus}
 

@@ -1,7 +1,6 @@
-"""The README's exercise, typed as it stands there."""
+"""The commands of the documents, typed as they stand there."""
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,14 +11,8 @@ import pytest
 from tests.local_aws.aws import emulator
 from tests.local_aws.deploy.terraform import Terraform
 from tests.local_aws.run import scan
+from tests.support.documents import COMMAND, DEPLOYMENT, OPERATING, README, RECORDS, commands
 from tests.support.paths import REPOSITORY
-
-
-def commands(section: str) -> str:
-    """Return the commands of all blocks of a section."""
-    text = (REPOSITORY / "README.md").read_text()
-    body = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return "".join(re.findall(r"^```sh\n(.*?)^```", body, re.MULTILINE | re.DOTALL))
 
 
 @pytest.fixture
@@ -44,7 +37,7 @@ def provider_folder() -> Path:
     return next(folder for folder in candidates if any(folder.rglob("terraform-provider-aws*")))
 
 
-def test_the_deployment_and_its_removal_go_as_the_readme_says(checkout: Path, tmp_path: Path) -> None:
+def test_the_deployment_and_its_removal_go_as_documented(checkout: Path, tmp_path: Path) -> None:
     # Given an account, and a person who says yes to every plan; the registry may be out of reach
     with emulator.running(log_file=tmp_path / "emulator.log") as aws:
         Terraform(work_dir=tmp_path / "probe", environment={**os.environ, **aws.client_env()}).init()
@@ -53,7 +46,8 @@ def test_the_deployment_and_its_removal_go_as_the_readme_says(checkout: Path, tm
             "TF_CLI_ARGS_apply": "-auto-approve",
             "TF_CLI_ARGS_destroy": "-auto-approve",
         }
-        deploy, remove = commands("Deploy to AWS"), commands("Remove it")
+        deploy, remove = commands(README, "Deploy to AWS"), commands(DEPLOYMENT, "Remove it")
+        assert commands(DEPLOYMENT, "As it is") in deploy
         assert "start-execution" in deploy
         assert "destroy" in remove
 
@@ -85,13 +79,14 @@ def test_the_deployment_and_its_removal_go_as_the_readme_says(checkout: Path, tm
         assert aws.client("dynamodb").list_tables()["TableNames"] == []
 
 
-def test_a_failed_run_is_redriven_to_its_end_as_the_readme_says(checkout: Path, installed: Path) -> None:
-    exercise, stop, _ = commands("Redrive a failed run").partition("make down\n")
+def test_a_failed_run_is_redriven_to_its_end_as_the_documents_say(checkout: Path, installed: Path) -> None:
+    exercise, stop, _ = commands(OPERATING, "Redrive a failed run").partition("make down\n")
     assert "make redrive" in exercise
     # The commands of these sections are tried on the same local AWS, before it is stopped.
-    ask = commands("Ask what was recorded")
+    ask = commands(COMMAND, "")
     assert "iam-user-monitor start" in ask
-    script = exercise + "echo asking\n" + ask + commands("What is recorded") + commands("Troubleshooting") + stop
+    queries = commands(RECORDS, "What is recorded") + commands(OPERATING, "Troubleshooting")
+    script = exercise + "echo asking\n" + ask + queries + stop
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_VAR_"))}
 
     done = subprocess.run(

@@ -1,0 +1,121 @@
+"""What of the documents is written by ``make docs``, between cog's markers, from what they document: as text."""
+
+import json
+import re
+from collections.abc import Iterable
+from unittest import mock
+
+from click.testing import CliRunner
+
+from functions.cli.app import cli
+from functions.cli.deployment import Deployment
+from functions.table.record import ATTRIBUTES
+from tests.bench.report import RESULT, Report
+from tests.docs import diagram
+from tests.support.paths import TERRAFORM
+from tests.support.recorded import Table
+
+_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:iam-user-monitor"
+
+
+def variables() -> str:
+    """Return the table of Terraform's variables."""
+    return _table(
+        ("Variable", "Default", "What it sets"),
+        ((f"`{name}`", f"`{_field(body, 'default')}`", _text(body)) for name, body in _blocks("variable").items()),
+    )
+
+
+def outputs() -> str:
+    """Return the table of Terraform's outputs."""
+    return _table(("Output", "What it is"), ((f"`{name}`", _text(body)) for name, body in _blocks("output").items()))
+
+
+def attributes() -> str:
+    """Return the table of what a record holds."""
+    return _table(
+        ("Attribute", "What it is", "From"),
+        ((f"`{one.name}`", one.meaning, f"`{one.source}`" if one.source else "the scan") for one in ATTRIBUTES),
+    )
+
+
+def workflow() -> str:
+    """Return the picture of the state machine."""
+    return _block("mermaid", diagram.lines())
+
+
+def benchmark() -> str:
+    """Return what the benchmark last measured."""
+    return "\n".join(_report().lines())
+
+
+def benchmark_in_short() -> str:
+    """Return the three figures of the benchmark that a first reader asks for."""
+    return _report().in_short()
+
+
+def answer(*arguments: str) -> str:
+    """Return what the command answers from the records of an example."""
+    environment = mock.patch.dict("os.environ", {"AWS_REGION": "us-east-1", "STATE_MACHINE_ARN": _MACHINE})
+    with mock.patch.object(Deployment, "dynamodb", _example()), environment:
+        result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    return _block("console", [f"$ iam-user-monitor {' '.join(arguments)}", *(result.stdout.splitlines())])
+
+
+def _example() -> Table:
+    """Return the table of an account in which, from one scan to the next, all kinds of changes happen."""
+    table = Table()
+
+    def user(name: str, number: int, path: str = "/", **more: str) -> dict[str, str]:
+        return {
+            "user_id": f"AIDAEXAMPLE{number:05}",
+            "arn": f"arn:aws:iam::123456789012:user{path}{name}",
+            "create_date": f"2024-0{number}-11T09:26:53Z",
+            **more,
+        }
+
+    used = {"password_last_used": "2026-01-30T08:15:00Z"}
+    table.scan(
+        "2026-01-31T10:00:00Z",
+        {"alice": user("alice", 1, **used), "bob": user("bob", 2), "carol": user("carol", 3), "eve": user("eve", 5)},
+    )
+    table.scan("2026-02-01T10:00:00Z", {"alice": user("alice", 1, **used)}, status="FAILED")
+    table.scan(
+        "2026-02-02T10:00:00Z",
+        {
+            "alice": user("alice", 1, "/security/", **used),
+            "carol": user("carol", 7, create_date="2026-02-02T08:30:00Z"),
+            "dave": user("dave", 8, create_date="2026-02-01T17:05:41Z"),
+            "eve.new": user("eve.new", 5),
+        },
+    )
+    return table
+
+
+def _report() -> Report:
+    return Report.from_json(json.loads(RESULT.read_text()))
+
+
+def _blocks(kind: str) -> dict[str, str]:
+    """Return the bodies of all blocks of a kind in the Terraform configuration, by name, sorted."""
+    text = "\n".join(path.read_text() for path in sorted(TERRAFORM.glob("*.tf")))
+    return dict(sorted(re.findall(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.MULTILINE | re.DOTALL)))
+
+
+def _field(body: str, name: str) -> str:
+    match = re.search(rf"^  {name}\s*=\s*(.*)$", body, re.MULTILINE)
+    assert match is not None, f"it has no {name}: {body}"
+    return match[1]
+
+
+def _text(body: str) -> str:
+    return _field(body, "description").strip('"').replace('\\"', '"')
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))
+
+
+def _block(language: str, lines: Iterable[str]) -> str:
+    return "\n".join([f"```{language}", *lines, "```"])

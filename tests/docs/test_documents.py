@@ -1,0 +1,100 @@
+"""The documents tell what is so."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from functions.table.record import ATTRIBUTES
+from tests.support import definition
+from tests.support.documents import COMMAND, DEPLOYMENT, DOCUMENTS, OPERATING, README, RECORDS, WORKFLOW, with_commands
+from tests.support.paths import REPOSITORY, TERRAFORM
+
+EVERY = (*DOCUMENTS, OPERATING)
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cogapp", "--check", *DOCUMENTS],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"write it anew with `make docs`: {done.stdout}{done.stderr}"
+
+
+def test_a_deployment_needs_no_settings() -> None:
+    variables = (TERRAFORM / "variables.tf").read_text()
+    assert variables.count("\n  default ") + variables.count("\n  default=") == variables.count('variable "')
+
+
+def test_every_command_is_in_a_section_that_is_tried() -> None:
+    """Quick start is what CI and tests/e2e/test_commands.py run; the others, tests/e2e/test_documents.py types."""
+    # What needs Docker, a repository of one's own, or more platforms than one.
+    untried = {("statemachine/README.md", "The files"), ("terraform/README.md", "Provider versions")}
+    assert with_commands() - untried == {
+        ("README.md", "Quick start"),
+        ("README.md", "Deploy to AWS"),
+        ("functions/README.md", "What is recorded"),
+        ("functions/cli/README.md", ""),
+        ("statemachine/OPERATING.md", "Redrive a failed run"),
+        ("statemachine/OPERATING.md", "Troubleshooting"),
+        ("terraform/README.md", "As it is"),
+        ("terraform/README.md", "Remove it"),
+    }
+
+
+def test_every_state_with_work_to_do_is_explained() -> None:
+    tasks = [name for name, state in definition.states(definition.load()) if state["Type"] in {"Task", "Map"}]
+    table = WORKFLOW.read_text().split("| State | What it does |")[1].split("\n\n")[0]
+    assert [name for name in tasks if name not in table] == []
+
+
+def test_the_documented_record_is_valid_json_with_the_documented_attributes() -> None:
+    record = json.loads(RECORDS.read_text().split("```json")[1].split("```")[0])
+    assert list(record) == [attribute.name for attribute in ATTRIBUTES]
+
+
+def test_every_command_is_explained() -> None:
+    from functions.cli.app import cli
+
+    table = COMMAND.read_text().split("| Command |")[1].split("\n\n")[0]
+    assert [name for name in cli.commands if f"| `{name}" not in table] == []
+
+
+def test_the_alarms_and_queries_are_listed() -> None:
+    alarms = (TERRAFORM / "alarms.tf").read_text().split("all_alarms = {")[1]
+    queries = (TERRAFORM / "queries.tf").read_text().split("queries = {")[1]
+    names = re.findall(r"^    ([a-z-]+) += \{$", alarms, re.MULTILINE)
+    assert len(names) == 8
+    assert [name for name in names if f"| `iam-user-monitor-{name}` |" not in DEPLOYMENT.read_text()] == []
+    saved = re.findall(r"^    ([a-z-]+) += \{$", queries, re.MULTILINE)
+    assert len(saved) == 4
+    assert [name for name in saved if f"`{name}`" not in OPERATING.read_text()] == []
+
+
+def test_no_advice_that_a_redrive_cannot_take() -> None:
+    """It runs the definition of the execution's start."""
+    text = OPERATING.read_text().replace("\n", " ")
+    assert re.findall(r"(?:raise|lower)[^.;]*\band redrive", text) == []
+
+
+@pytest.mark.parametrize("document", EVERY, ids=lambda document: str(document.relative_to(REPOSITORY)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text()):
+        file, _, anchor = target.partition("#")
+        found = (document.parent / file).resolve() if file else document
+        assert found.exists(), target
+        if found.is_dir():
+            continue
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings], target
+
+
+def test_the_readme_can_be_read_in_one_go() -> None:
+    assert len(README.read_text().splitlines()) <= 160
