@@ -58,7 +58,7 @@ def run() -> Report:
         for users in SIZES:
             say(f"Creating users, up to {users:,}")
             meter.begin(aws)  # without latency
-            create_users(aws.client("iam"), users, lambda done: None)
+            create_users(aws, users, lambda done: None)
             measure.workflow(aws, outputs, users, 0, runs=1)  # warms the functions
             for latency_ms in (0, LATENCY_MS):
                 found += measure.all_ways(aws, outputs, users, latency_ms, RUNS, say)

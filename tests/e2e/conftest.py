@@ -78,7 +78,7 @@ def deployed(
         terraform = Terraform(work_dir=folder / "deployment", environment={**environment, **aws.client_env()})
         terraform.init()
         outputs = terraform.apply(variables or {})
-        create_users(aws.client("iam"), users, lambda done: None)
+        create_users(aws, users, lambda done: None)
         yield Deployment(aws, terraform, outputs)
 
 

@@ -19,7 +19,6 @@ from tests.emulator.conftest import Account
 from tests.local_aws.aws import emulator
 from tests.local_aws.aws.corrections import CORRECTIONS, install_all
 from tests.local_aws.aws.corrections.cloudwatch import parse_embedded_metrics
-from tests.local_aws.aws.corrections.iam import PASSWORD_LAST_USED_TAG
 from tests.local_aws.run import scan
 
 if TYPE_CHECKING:
@@ -167,20 +166,13 @@ class TestListUsers:
 
 
 class TestUsers:
-    def test_a_user_has_signed_in_when_its_tag_says_so(self, aws: Account) -> None:
-        moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-        aws.iam.create_user(UserName="signed-in", Path="/signed-in/")
-        aws.iam.tag_user(UserName="signed-in", Tags=[{"Key": PASSWORD_LAST_USED_TAG, "Value": moment.isoformat()}])
-        assert aws.iam.get_user(UserName="signed-in")["User"]["PasswordLastUsed"] == moment
-        assert aws.iam.list_users(PathPrefix="/signed-in/")["Users"][0]["PasswordLastUsed"] == moment
-
     def test_paths_and_tags_may_hold_markup(self, aws: Account) -> None:
         path, tags = '/a&b/<"\\>/', [{"Key": "a<b", "Value": "c&d"}]
         created = aws.iam.create_user(UserName="markup", Path=path, Tags=tags)["User"]
         found = aws.iam.get_user(UserName="markup")["User"]
         listed = aws.iam.list_users(PathPrefix="/a&b/")["Users"][0]
         assert created["Path"] == found["Path"] == listed["Path"] == path
-        assert found["Tags"] == tags
+        assert found["Tags"] == aws.iam.list_user_tags(UserName="markup")["Tags"] == tags
 
     def test_fields_defect(self, bare: Account) -> None:
         try:

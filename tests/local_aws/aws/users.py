@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tests.local_aws.aws import past
 from tests.local_aws.errors import LocalAwsError
 
 if TYPE_CHECKING:
-    from types_boto3_iam import IAMClient
-    from types_boto3_iam.type_defs import TagTypeDef
+    from tests.local_aws.aws.emulator import Emulator
 
 MAX_USERS = 5000
 """The quota of IAM users in an account."""
 
-PASSWORD_LAST_USED_TAG = "emulator:password-last-used"
-"""The local AWS reports the value of this tag as PasswordLastUsed: nobody can sign in to its console."""
-
+_USERS_PER_ORDER = 250
 _FIRST = [
     "ana",
     "ben",
@@ -105,7 +103,7 @@ def population(count: int, seed: int = 1) -> Iterator[NewUser]:
             yield NewUser(f"svc-{chance.choice(_MACHINES)}-{number:04}", chance.choice(_MACHINE_PATHS), None)
 
 
-def create_users(iam: "IAMClient", count: int, progress: Callable[[int], None]) -> None:
+def create_users(aws: "Emulator", count: int, progress: Callable[[int], None]) -> None:
     """Create the users that do not exist yet.
 
     Parameters
@@ -113,16 +111,16 @@ def create_users(iam: "IAMClient", count: int, progress: Callable[[int], None]) 
     progress
         Called with the number of users done, now and then.
     """
-    existing = {user["UserName"] for page in iam.get_paginator("list_users").paginate() for user in page["Users"]}
-    for done, user in enumerate(population(count), start=1):
-        if user.name not in existing:
-            _create(iam, user)
-        if done % 250 == 0 or done == count:
-            progress(done)
+    pages = aws.client("iam").get_paginator("list_users").paginate()
+    existing = {user["UserName"] for page in pages for user in page["Users"]}
+    users = list(population(count))
+    for start in range(0, count, _USERS_PER_ORDER):
+        some = users[start : start + _USERS_PER_ORDER]
+        past.happened(aws, [call for user in some if user.name not in existing for call in _calls(user)])
+        progress(start + len(some))
 
 
-def _create(iam: "IAMClient", user: NewUser) -> None:
-    tags: list[TagTypeDef] = []
+def _calls(user: NewUser) -> Iterator[past.Call]:
+    yield past.Call(datetime.now(UTC), "CreateUser", {"UserName": user.name, "Path": user.path})
     if user.password_last_used is not None:
-        tags = [{"Key": PASSWORD_LAST_USED_TAG, "Value": user.password_last_used.strftime("%Y-%m-%dT%H:%M:%SZ")}]
-    iam.create_user(UserName=user.name, Path=user.path, Tags=tags)
+        yield past.Call(user.password_last_used, "SignIn", {"UserName": user.name})

@@ -34,7 +34,7 @@ def deploy(aws: Emulator, work_dir: Path) -> dict[str, Any]:
 def create_users(aws: Emulator, users: int) -> None:
     """Create so many IAM users."""
     say(f"Creating {users:,} IAM users")
-    create(aws.client("iam"), users, lambda done: say(f"  {done:,} of {users:,} users created"))
+    create(aws, users, lambda done: say(f"  {done:,} of {users:,} users created"))
 
 
 @contextlib.contextmanager

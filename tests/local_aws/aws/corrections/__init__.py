@@ -11,7 +11,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tests.local_aws.aws.corrections import (
+    authorization_details,
     cloudwatch,
+    credential_report,
     dynamodb,
     iam,
     lambda_,
@@ -30,6 +32,9 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "iam_list_users": iam.list_users,
     "iam_user_fields": iam.user_fields,
     "iam_user_names": iam.user_names,
+    "iam_access_keys": iam.access_keys,
+    "iam_credential_report": credential_report.report,
+    "iam_authorization_details": authorization_details.details,
     "lambda_python_runtime": lambda_.python_runtime,
     "cloudwatch_emf": cloudwatch.embedded_metrics,
     "cloudwatch_no_dimensions": cloudwatch.no_dimensions,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -12,12 +13,13 @@ from tests.local_aws.aws.corrections._ministack import service, wrap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PASSWORD_LAST_USED_TAG = "emulator:password-last-used"
-"""The tag by which a test says, through the plain API, when a user last signed in (ISO 8601)."""
-
+_KEYS_PER_USER = 2
 _MAX_ITEMS = 1000
 _DEFAULT_ITEMS = 100
 _MARKER_PREFIX = "after:"
+
+# An index, because to look for one user's among the keys of 5,000 users takes milliseconds. It may name deleted keys.
+_keys_of: dict[tuple[str, str], list[str]] = {}
 
 
 def list_users() -> None:
@@ -35,8 +37,8 @@ def list_users() -> None:
 
     def handle(request: Any) -> Any:
         try:
-            limit = _max_items(iam._p(request, "MaxItems"))
-            after = _decode_marker(iam._p(request, "Marker"))
+            limit = max_items(iam._p(request, "MaxItems"))
+            after = decode_marker(iam._p(request, "Marker"))
         except ValueError as error:
             return iam._error(400, "ValidationError", str(error))
         prefix = iam._p(request, "PathPrefix") or "/"
@@ -48,7 +50,7 @@ def list_users() -> None:
         members = "".join(f"<member>{_common_fields(user)}</member>" for user in page)
         end = "<IsTruncated>false</IsTruncated>"
         if len(users) > limit:
-            end = f"<IsTruncated>true</IsTruncated><Marker>{_encode_marker(_sort_key(page[-1]))}</Marker>"
+            end = f"<IsTruncated>true</IsTruncated><Marker>{encode_marker(_sort_key(page[-1]))}</Marker>"
         return iam._xml(200, "ListUsersResponse", f"<ListUsersResult><Users>{members}</Users>{end}</ListUsersResult>")
 
     iam._IAM_HANDLERS["ListUsers"]
@@ -59,10 +61,10 @@ def user_fields() -> None:
     """Give a single user PasswordLastUsed, and escape what may hold markup.
 
     AWS returns PasswordLastUsed for a user whose password has been used since October 2014, and paths may hold any
-    printable ASCII character (IAM API reference, User).
+    printable ASCII character (IAM API reference, User), as may the values of tags.
 
     MiniStack never returns PasswordLastUsed, and a path or tag with ``&`` or ``<`` makes its answer malformed XML. To
-    go when it escapes them and has a way to say when a user signed in.
+    go when it escapes them and has a way to say when a user signed in; here it is :mod:`tests.local_aws.aws.past`.
     """
     iam = service("iam")
 
@@ -75,13 +77,23 @@ def user_fields() -> None:
                 f"<PermissionsBoundaryArn>{escape(user['PermissionsBoundary'])}</PermissionsBoundaryArn>"
                 "</PermissionsBoundary>"
             )
-        tags = "".join(
-            f"<member><Key>{escape(tag['Key'])}</Key><Value>{escape(tag['Value'])}</Value></member>"
-            for tag in user.get("Tags") or []
-        )
+        tags = _tags(user)
         return f"{fields}<Tags>{tags}</Tags>" if tags else fields
 
+    def escaped(list_tags: Any) -> Any:
+        def handle(request: Any) -> Any:
+            user = iam._users.get(iam._p(request, "UserName"))
+            if user is None:
+                return list_tags(request)
+            result = (
+                f"<ListUserTagsResult><Tags>{_tags(user)}</Tags><IsTruncated>false</IsTruncated></ListUserTagsResult>"
+            )
+            return iam._xml(200, "ListUserTagsResponse", result)
+
+        return handle
+
     wrap(iam, "_user_xml", lambda _original: user_xml)
+    iam._IAM_HANDLERS["ListUserTags"] = escaped(iam._IAM_HANDLERS["ListUserTags"])
 
 
 def user_names() -> None:
@@ -110,7 +122,63 @@ def user_names() -> None:
     iam._IAM_HANDLERS["CreateUser"] = refuse_twins(iam._IAM_HANDLERS["CreateUser"])
 
 
-def _max_items(text: str) -> int:
+def access_keys() -> None:
+    """Let a user have two access keys, and tell when one was last used.
+
+    AWS refuses a third with LimitExceeded (IAM user guide, "IAM and AWS STS quotas"). GetAccessKeyLastUsed tells date,
+    Region and service of the last use, or no date and ``N/A`` twice (IAM API reference, AccessKeyLastUsed).
+
+    MiniStack makes any number of keys and says of each that it was never used. To go when it refuses a third key and
+    has a way to say when a key was used; here it is :mod:`tests.local_aws.aws.past`.
+    """
+    iam = service("iam")
+
+    def refuse_third(create: Any) -> Any:
+        def handle(request: Any) -> Any:
+            name = iam._p(request, "UserName")
+            known = access_keys_of(name)
+            if len(known) >= _KEYS_PER_USER:
+                message = f"Cannot exceed quota for AccessKeysPerUser: {_KEYS_PER_USER}"
+                return iam._error(409, "LimitExceeded", message)
+            response = create(request)
+            if made := re.search(rb"<AccessKeyId>(\w+)</AccessKeyId>", response[2]):
+                ids = [*(key["AccessKeyId"] for key in known), made[1].decode()]
+                _keys_of[iam.get_account_id(), name] = ids
+            return response
+
+        return handle
+
+    def tell_use(last_used: Any) -> Any:
+        def handle(request: Any) -> Any:
+            key = iam._access_keys.get(iam._p(request, "AccessKeyId"))
+            if key is None or "LastUsed" not in key:
+                return last_used(request)
+            used = "".join(f"<{name}>{value}</{name}>" for name, value in key["LastUsed"].items())
+            result = f"<UserName>{key['UserName']}</UserName><AccessKeyLastUsed>{used}</AccessKeyLastUsed>"
+            result = f"<GetAccessKeyLastUsedResult>{result}</GetAccessKeyLastUsedResult>"
+            return iam._xml(200, "GetAccessKeyLastUsedResponse", result)
+
+        return handle
+
+    iam._IAM_HANDLERS["CreateAccessKey"] = refuse_third(iam._IAM_HANDLERS["CreateAccessKey"])
+    iam._IAM_HANDLERS["GetAccessKeyLastUsed"] = tell_use(iam._IAM_HANDLERS["GetAccessKeyLastUsed"])
+
+
+def access_keys_of(user: str) -> list[dict[str, Any]]:
+    """Return the access keys of a user that :func:`access_keys` has seen made, in the order of their creation."""
+    iam = service("iam")
+    ids = _keys_of.get((iam.get_account_id(), user), [])
+    return [iam._access_keys[key] for key in ids if key in iam._access_keys]
+
+
+def max_items(text: str) -> int:
+    """Return how many entries a page may have, at most.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number from 1 to 1,000; with the message of AWS.
+    """
     if not text:
         return _DEFAULT_ITEMS
     number = int(text) if text.lstrip("-").isdecimal() else 0
@@ -127,11 +195,19 @@ def _sort_key(user: Mapping[str, Any]) -> str:
     return str(user["UserName"]).lower()
 
 
-def _encode_marker(key: str) -> str:
+def encode_marker(key: str) -> str:
+    """Return a Marker that goes on after the entry with this key."""
     return base64.urlsafe_b64encode((_MARKER_PREFIX + key).encode()).decode()
 
 
-def _decode_marker(marker: str) -> str | None:
+def decode_marker(marker: str) -> str | None:
+    """Return the key after which a Marker goes on, None without one.
+
+    Raises
+    ------
+    ValueError
+        If it is none that :func:`encode_marker` has made.
+    """
     if not marker:
         return None
     try:
@@ -145,8 +221,12 @@ def _decode_marker(marker: str) -> str | None:
 
 def _common_fields(user: Mapping[str, Any]) -> str:
     """Return what ListUsers and GetUser both tell of a user."""
-    fields = {name: user[name] for name in ("Path", "UserName", "UserId", "Arn", "CreateDate")}
-    for tag in user.get("Tags") or []:
-        if tag["Key"] == PASSWORD_LAST_USED_TAG:
-            fields["PasswordLastUsed"] = tag["Value"]
-    return "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in fields.items())
+    names = ("Path", "UserName", "UserId", "Arn", "CreateDate", "PasswordLastUsed")
+    return "".join(f"<{name}>{escape(str(user[name]))}</{name}>" for name in names if name in user)
+
+
+def _tags(user: Mapping[str, Any]) -> str:
+    return "".join(
+        f"<member><Key>{escape(tag['Key'])}</Key><Value>{escape(tag['Value'])}</Value></member>"
+        for tag in user.get("Tags") or []
+    )
