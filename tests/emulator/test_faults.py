@@ -80,6 +80,7 @@ def keys(aws: Account, table: str) -> set[str]:
         ("iam:ListUsers", "throttled", "Throttling"),
         ("iam:ListUsers", "access_denied", "AccessDenied"),
         ("iam:ListUsers", "error", "ServiceFailure"),
+        ("iam:GenerateCredentialReport", "limit_exceeded", "LimitExceeded"),
         ("states:ListStateMachines", "throttled", "ThrottlingException"),
         ("states:ListStateMachines", "access_denied", "AccessDeniedException"),
     ],
@@ -90,6 +91,7 @@ def test_a_functions_call_is_refused_as_the_service_does(
     made = {
         "dynamodb:PutItem": put(table, f"refused-{kind}"),
         "iam:ListUsers": ("iam", "list_users", {}),
+        "iam:GenerateCredentialReport": ("iam", "generate_credential_report", {}),
         "states:ListStateMachines": ("stepfunctions", "list_state_machines", {}),
     }[call]
     faults.inject(local_aws, faults.fault(call, kind, "2-3"))
@@ -337,6 +339,8 @@ class TestLateCalls:
         (("", "error"), r"CALL must begin with .*, got ''"),
         (("iam:ListUsers", "explode"), r"FAULT must be one of throttled, .* for iam:ListUsers, got 'explode'"),
         (("iam:ListUsers", "unprocessed"), r"FAULT must be one of .*, got 'unprocessed'"),
+        (("iam:ListUsers", "limit_exceeded"), r"FAULT must be one of .*, got 'limit_exceeded'"),
+        (("lambda:list_users", "limit_exceeded"), r"FAULT must be one of .*, got 'limit_exceeded'"),
         (("lambda:list_users", "crash"), r"FAULT must be one of .*, got 'crash'"),
         (("iam:ListUsers", "late"), r"FAULT must be one of .*, got 'late'"),
         (("dynamodb:BatchWriteItem", "held", "", "write_batch"), r"FAULT must be one of .*, got 'held'"),

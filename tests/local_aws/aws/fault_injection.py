@@ -32,7 +32,12 @@ _SERVICE_ERRORS = {
         "access_denied": (400, "AccessDeniedException"),
         "error": (500, "InternalServerError"),
     },
-    "iam": {"throttled": (400, "Throttling"), "access_denied": (403, "AccessDenied"), "error": (500, "ServiceFailure")},
+    "iam": {
+        "throttled": (400, "Throttling"),
+        "access_denied": (403, "AccessDenied"),
+        "error": (500, "ServiceFailure"),
+        "limit_exceeded": (409, "LimitExceeded"),
+    },
     "states": {
         "throttled": (400, "ThrottlingException"),
         "access_denied": (400, "AccessDeniedException"),
@@ -225,6 +230,7 @@ def _message(kind: str, call: str, caller: str) -> str:
     return {
         "throttled": "Rate exceeded (injected fault)",
         "access_denied": f"User: {caller} is not authorized to perform: {call} (injected fault)",
+        "limit_exceeded": "No more capacity to launch new report generation tasks (injected fault)",
     }.get(kind, "Internal error (injected fault)")
 
 

@@ -31,6 +31,7 @@ KINDS = {
     "throttled": "refused as too many; not executed",
     "access_denied": "refused for want of a permission; not executed",
     "error": "an internal error of the service; not executed",
+    "limit_exceeded": "GenerateCredentialReport only: refused, because as many are being generated as can be",
     "timeout": "no answer for HOLD_SECONDS, then an internal error; not executed",
     "lost_response": "executed, but answered with an internal error",
     "crash": "the calling function's process is killed; not executed",
@@ -52,6 +53,7 @@ MEND_SECONDS = 60
 WAITING_KINDS = {"late", "held"}
 """The kinds of faults whose removal lets a call run."""
 
+_OF_ONE_OPERATION = {"limit_exceeded": "GenerateCredentialReport", "unprocessed": "BatchWriteItem"}
 _SERVICES = {"dynamodb": "dynamodb", "iam": "iam", "states": "stepfunctions"}
 _EXAMPLES = {"dynamodb": "dynamodb:BatchWriteItem", "iam": "iam:ListUsers", "states": "states:DescribeExecution"}
 
@@ -100,15 +102,15 @@ def fault(call: str, kind: str, numbers: str = "", by: str = "") -> Fault:
             raise LocalAwsError(f"CALL must be lambda: and one of {', '.join(steps())}, got {call!r}")
         if by:
             raise LocalAwsError(f"BY must be empty for {call}, which nobody but the workflow calls, got {by!r}")
-        allowed = [name for name in KINDS if name not in {"crash", "unprocessed"}]
+        allowed = [name for name in KINDS if name not in {"crash", *_OF_ONE_OPERATION}]
     elif service in _SERVICES:
         if operation not in _operations(service):
             raise LocalAwsError(f"CALL must be an operation of {service}, such as {_EXAMPLES[service]}, got {call!r}")
         if by and by not in {*steps(), STATE_MACHINE}:
             raise LocalAwsError(f"BY must be empty, {STATE_MACHINE} or one of {', '.join(steps())}, got {by!r}")
-        allowed = [name for name in KINDS if name not in WAITING_KINDS or by == STATE_MACHINE]
-        if operation != "BatchWriteItem":
-            allowed.remove("unprocessed")
+        allowed = [name for name in KINDS if _OF_ONE_OPERATION.get(name, operation) == operation]
+        if by != STATE_MACHINE:
+            allowed = [name for name in allowed if name not in WAITING_KINDS]
         if by == STATE_MACHINE:
             allowed.remove("crash")
     else:
