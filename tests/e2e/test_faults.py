@@ -272,14 +272,16 @@ def test_a_second_failure_after_a_redrive_can_be_redriven_again(deployment: Depl
 
 
 def test_users_who_come_and_go_while_a_scan_runs_harm_nobody_else(deployment: Deployment) -> None:
-    # Given a scan that hangs while it writes the first page
+    # Given a scan that hangs while it writes the first page, with a user who is on it and one who is on the last
     iam = deployment.aws.client("iam")
+    listed, unlisted = "0-listed", "zz-unlisted"
+    for name in (listed, unlisted):
+        iam.create_user(UserName=name)
     others = everybody(deployment)
-    listed, unlisted = others[0], others[-1]
     faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "1"))
     arn = deployment.start()
     eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "no batch is written")
-    # When one user of it is deleted, one who is still to be listed, too, and new ones come before and behind the marker
+    # When both are deleted, and new ones come before and behind the marker
     try:
         for name in (listed, unlisted):
             iam.delete_user(UserName=name)
@@ -294,10 +296,8 @@ def test_users_who_come_and_go_while_a_scan_runs_harm_nobody_else(deployment: De
         assert {listed, "zz-late"} <= set(names)
         assert len(names) == len(set(names)) == manifest(deployment, execution)["records_written"]
     finally:
-        for name in ("0-early", "zz-late"):
+        for name in {"0-early", "zz-late", listed, unlisted} & set(everybody(deployment)):
             iam.delete_user(UserName=name)
-        for name in (listed, unlisted):
-            iam.create_user(UserName=name)
 
 
 def everybody(deployment: Deployment) -> list[str]:

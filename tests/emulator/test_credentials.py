@@ -18,6 +18,7 @@ from tests.emulator.test_corrections import defect, error_code
 from tests.local_aws.aws import past
 from tests.local_aws.aws.corrections.credential_report import COLUMNS
 from tests.local_aws.aws.past import Call
+from tests.local_aws.aws.users import create_users, population
 from tests.local_aws.errors import LocalAwsError
 
 if TYPE_CHECKING:
@@ -348,3 +349,46 @@ class TestPast:
             past.happened(local_aws, twice)
         with pytest.raises(LocalAwsError, match="KeyError: 'SignOut'"):
             past.happened(local_aws, [Call(THEN, "SignOut", {"UserName": "twice"})])
+
+
+class TestPopulation:
+    TODAY = datetime(2026, 11, 24, tzinfo=UTC)
+
+    def test_it_is_the_same_each_time_and_grows_at_its_end(self) -> None:
+        some, more = list(population(50, self.TODAY)), list(population(100, self.TODAY))
+        assert more[:50] == some
+        assert some != list(population(50, self.TODAY, seed=2))
+
+    def test_it_ends_before_today_and_its_ages_do_not_change(self) -> None:
+        users, later = population(100, self.TODAY), population(100, self.TODAY + 400 * DAY)
+        for user, same in zip(users, later, strict=True):
+            assert [call.action for call in user.history] == [call.action for call in same.history]
+            assert {b.at - a.at for a, b in zip(user.history, same.history, strict=True)} == {400 * DAY}
+            assert all(user.history[0].at <= call.at <= self.TODAY for call in user.history)
+
+    def test_an_account_of_the_usual_size_has_something_of_everything(self) -> None:
+        did = [call for user in population(250, self.TODAY) for call in user.history]
+        assert {call.action for call in did} == {
+            "CreateUser", "CreateLoginProfile", "UpdateLoginProfile", "CreateVirtualMFADevice", "EnableMFADevice",
+            "SignIn", "CreateAccessKey", "UpdateAccessKey", "UseAccessKey", "AddUserToGroup", "AttachUserPolicy",
+            "PutUserPolicy",
+        }  # fmt: skip
+        told = {value for call in did for value in call.parameters.values()}
+        assert {"developers", "operators", "administrators", "until-it-works", "R&D"} <= told
+        assert {name for value in told if (name := value.rpartition(":policy/")[2]) != value} == {
+            "AWSCloudShellFullAccess", "AdministratorAccess", "AmazonDynamoDBFullAccess", "AmazonS3ReadOnlyAccess",
+            "CloudWatchReadOnlyAccess", "contractor-boundary", "platform-admin",
+        }  # fmt: skip
+
+    def test_users_are_created_once(self, aws: Account, local_aws: Emulator) -> None:
+        done: list[int] = []
+        create_users(local_aws, 260, done.append)
+        first = rows(aws)
+        create_users(local_aws, 260, done.append)
+        assert done == [250, 260] * 2
+        past.pass_time(local_aws, FOUR_HOURS)
+        assert rows(aws) == first
+        assert [row["mfa_active"] for row in first.values() if row["user"] == "<root_account>"] == ["true"]
+        people = [row for row in first.values() if row["password_enabled"] == "true"]
+        with_mfa = [row for row in people if row["mfa_active"] == "true"]
+        assert 0.7 * len(people) < len(with_mfa) < len(people)
