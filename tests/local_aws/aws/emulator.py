@@ -54,6 +54,7 @@ class Emulator:
     _lifeline: int | None = field(default=None, repr=False, compare=False)
     # Held only so that it is not finalised, with a warning, while the child runs.
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client_env(self) -> dict[str, str]:
         """Return the variables that send an AWS client to this emulator, to be laid over ``os.environ``.
@@ -101,8 +102,10 @@ class Emulator:
         )
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of ``service`` for this emulator."""
-        return self.session().client(service)  # type: ignore[call-overload]
+        """Return the boto3 client of ``service`` for this emulator: to make one takes longer than a call."""
+        if service not in self._clients:
+            self._clients[service] = self.session().client(service)  # type: ignore[call-overload]
+        return self._clients[service]
 
     def stop(self) -> None:
         """End the emulator and everything it started; harmless when it has ended already."""
