@@ -358,6 +358,6 @@ def test_bad_orders_are_refused_by_name(arguments: tuple[str, ...], message: str
 
 
 def test_the_server_refuses_them_too(local_aws: Emulator) -> None:
-    with pytest.raises(LocalAwsError, match="refuses the fault: NUMBERS must be"):
+    with pytest.raises(LocalAwsError, match="refuses: NUMBERS must be"):
         faults.inject(local_aws, faults.Fault("iam:ListUsers", "error", "none"))
     assert faults.injected(local_aws) == []

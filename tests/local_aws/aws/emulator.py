@@ -107,6 +107,25 @@ class Emulator:
             self._clients[service] = self.session().client(service)  # type: ignore[call-overload]
         return self._clients[service]
 
+    def order(self, method: str, route: str, body: str | None = None, seconds: float = 10) -> bytes:
+        """Ask for something that AWS does not have, such as a fault, at one of the routes under ``/_local``.
+
+        Raises
+        ------
+        LocalAwsError
+            The emulator refuses it; the message is its answer.
+        """
+        connection = http.client.HTTPConnection(_HOST, self.port, timeout=seconds)
+        try:
+            connection.request(method, route, body)
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise LocalAwsError(f"the local AWS refuses: {answer.decode(errors='replace')}")
+        return answer
+
     def stop(self) -> None:
         """End the emulator and everything it started; harmless when it has ended already."""
         try:

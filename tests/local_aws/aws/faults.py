@@ -6,7 +6,6 @@ AWS is answered as ever, so that the damage can be looked at.
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -126,7 +125,7 @@ def fault(call: str, kind: str, numbers: str = "", by: str = "") -> Fault:
 
 def inject(aws: Emulator, ordered: Fault) -> None:
     """Let a fault happen from now on."""
-    _request(aws, "POST", json.dumps(asdict(ordered)))
+    aws.order("POST", ROUTE, json.dumps(asdict(ordered)))
 
 
 def mend(aws: Emulator) -> None:
@@ -137,7 +136,7 @@ def mend(aws: Emulator) -> None:
     LocalAwsError
         If such a call still runs after :data:`MEND_SECONDS`.
     """
-    _request(aws, "DELETE", seconds=MEND_SECONDS + 10)
+    aws.order("DELETE", ROUTE, seconds=MEND_SECONDS + 10)
 
 
 def injected(aws: Emulator) -> list[dict[str, Any]]:
@@ -145,21 +144,8 @@ def injected(aws: Emulator) -> list[dict[str, Any]]:
 
     A call that is late or held counts as hit from the moment at which it waits.
     """
-    faults: list[dict[str, Any]] = json.loads(_request(aws, "GET"))
+    faults: list[dict[str, Any]] = json.loads(aws.order("GET", ROUTE))
     return faults
-
-
-def _request(aws: Emulator, method: str, body: str | None = None, seconds: float = 10) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=seconds)
-    try:
-        connection.request(method, ROUTE, body)
-        response = connection.getresponse()
-        answer = response.read()
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise LocalAwsError(f"the local AWS refuses the fault: {answer.decode(errors='replace')}")
-    return answer
 
 
 @cache

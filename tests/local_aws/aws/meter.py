@@ -6,7 +6,6 @@ Whoever calls: the deployed functions, the state machine, or a program from outs
 from __future__ import annotations
 
 import asyncio
-import http.client
 import importlib
 import json
 import math
@@ -136,7 +135,7 @@ async def answer(method: str, body: bytes) -> tuple[int, bytes]:
 
 def begin(aws: Emulator, latency_ms: float = 0) -> None:
     """Begin to count anew; every call to IAM and DynamoDB takes so many milliseconds longer."""
-    _request(aws, "POST", json.dumps({"latency_ms": latency_ms}))
+    aws.order("POST", ROUTE, json.dumps({"latency_ms": latency_ms}))
 
 
 def read(aws: Emulator) -> dict[str, Any]:
@@ -147,14 +146,5 @@ def read(aws: Emulator) -> dict[str, Any]:
     ``calls`` by ``service:Operation``; ``write_units``; ``functions`` by name, each with ``invocations``, and the
     ``seconds`` and ``cpu_seconds`` of their handlers.
     """
-    facts: dict[str, Any] = json.loads(_request(aws, "GET"))
+    facts: dict[str, Any] = json.loads(aws.order("GET", ROUTE))
     return facts
-
-
-def _request(aws: Emulator, method: str, body: str | None = None) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=10)
-    try:
-        connection.request(method, ROUTE, body)
-        return connection.getresponse().read()
-    finally:
-        connection.close()

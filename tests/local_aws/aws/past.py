@@ -7,7 +7,6 @@ longer than their CreateUser calls one by one.
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 from contextvars import ContextVar
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tests.local_aws.aws.corrections import credential_report
 from tests.local_aws.aws.corrections._ministack import service, wrap
 from tests.local_aws.aws.corrections.iam import access_keys_of
-from tests.local_aws.errors import LocalAwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,15 +75,7 @@ def set_generation_time(aws: Emulator, seconds: float) -> None:
 
 
 def _order(aws: Emulator, order: Mapping[str, Any]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=60)
-    try:
-        connection.request("POST", ROUTE, json.dumps(order))
-        response = connection.getresponse()
-        answer = response.read().decode()
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise LocalAwsError(f"the local AWS has no such past: {answer}")
+    aws.order("POST", ROUTE, json.dumps(order), seconds=60)
 
 
 # The emulator's side
