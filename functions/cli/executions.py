@@ -17,8 +17,36 @@ POLL_SECONDS = 1.0
 BEGIN_SECONDS = 30.0
 """How long a redrive is waited for to begin: DescribeExecution is eventually consistent."""
 
+WAITING_SECONDS = 10.0
+"""How long a state may last before that is told."""
+
 ASKED_AT_MOST = 20
 """Of so many executions at most is the state asked for one listing."""
+
+
+class Waiting:
+    """Tells now and then that a state lasts: what backs off, as a throttled WriteBatch does, writes no event.
+
+    Parameters
+    ----------
+    say
+        Gets the state and how long it has lasted, in seconds.
+    """
+
+    def __init__(self, say: Callable[[str, float], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say, self._clock = say, clock
+        self.entered("")
+
+    def entered(self, state: str) -> None:
+        """Note that a state was entered: the wait begins anew."""
+        self._state, self._since, self._next = state, self._clock(), WAITING_SECONDS
+
+    def go_on(self) -> None:
+        """Tell, where it is time to: after WAITING_SECONDS, and then in steps that double up to a minute."""
+        lasted = self._clock() - self._since
+        if self._state and lasted >= self._next:
+            self._say(self._state, lasted)
+            self._next = lasted + min(lasted, 60.0)
 
 
 def start(deployment: Deployment) -> str:
@@ -94,7 +122,7 @@ def status_of(deployment: Deployment, arn: str) -> str:
 def follow(
     deployment: Deployment, arn: str, say: Callable[[str], None], *, after: int = 0, poll_seconds: float = POLL_SECONDS
 ) -> dict[str, Any]:
-    """Wait for the end of an execution, telling every state that it enters. Returns its description.
+    """Wait for the end of an execution, telling every state that it enters, or that lasts. Returns its description.
 
     Parameters
     ----------
@@ -102,14 +130,22 @@ def follow(
         Where a redriven execution goes on: the events up to this id are those of its former runs.
     """
     client, seen = deployment.stepfunctions, after
+
+    def lasts(state: str, seconds: float) -> None:
+        say(f"{timestamps.now().astimezone():%H:%M:%S}  {state}: {seconds:.0f} s so far")
+
+    waiting = Waiting(lasts)
     while True:
         described = client.describe_execution(executionArn=arn)
         for event in _events_after(deployment, arn, seen):
             seen = event["id"]
             if "stateEnteredEventDetails" in event:
-                say(f"{event['timestamp'].astimezone():%H:%M:%S}  {event['stateEnteredEventDetails']['name']}")
+                state = event["stateEnteredEventDetails"]["name"]
+                say(f"{event['timestamp'].astimezone():%H:%M:%S}  {state}")
+                waiting.entered(state)
         if described["status"] != "RUNNING":
             return dict(described)
+        waiting.go_on()
         time.sleep(poll_seconds)
 
 

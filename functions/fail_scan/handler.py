@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.shared import clients
 from functions.shared.causes import describe
-from functions.shared.errors import InvalidInput, ScanFailed
+from functions.shared.errors import InvalidInput, ScanFailed, TableThrottled
 from functions.shared.model import State
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
@@ -64,10 +64,18 @@ def fail_scan(state: State, run: Run, *, stepfunctions: "SFNClient") -> Redriven
     return Redriven(attempt=run.attempt)
 
 
+_ADVICE = {
+    InvalidInput.__name__: "Start a new execution with another input: a redrive keeps this one.",
+    TableThrottled.__name__: (
+        "Redrive this execution to resume the scan with this page when the table takes writes again: see "
+        "WriteThrottleEvents of the table and its index, their maximum throughput, and what else writes to them."
+    ),
+}
+
+
 def _what_next(state: State) -> str:
-    if "error" in state and state["error"].get("Error") == InvalidInput.__name__:
-        return "Start a new execution with another input: a redrive keeps this one."
-    return "Redrive this execution to resume the scan at its checkpoint."
+    error = state["error"].get("Error", "") if "error" in state else ""
+    return _ADVICE.get(error, "Redrive this execution to resume the scan at its checkpoint.")
 
 
 def _failed_attempt(state: State) -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration
+from functions.shared.errors import TableThrottled
 from functions.shared.model import Cursor, PageCounts, Scan, WriteResult, first_cursor
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
@@ -50,11 +51,15 @@ def save_progress(event: Event, run: Run, *, fence: Fence, stepfunctions: "SFNCl
 
     Raises
     ------
+    TableThrottled
+        Nothing of the page could be written, because DynamoDB throttles. Nothing is saved: the checkpoint and the
+        totals stay before the page, and a redrive lists it again.
     LockLost
         Another live execution took the lock. Two scans at once would load IAM twice, so this one ends.
     Superseded
         This call is a late one: its attempt has ended, or its page is not the next.
     """
+    _check_throttling(event["cursor"], event["page"], event["writes"])
     cursor = fold(event["cursor"], event["page"], event["writes"])
     scan = run.fenced(stepfunctions, lambda run: fence.save(run, event["scan"], cursor, lease_seconds=lease_seconds))
     if scan["attempt"] > event["scan"]["attempt"]:
@@ -69,6 +74,17 @@ def save_progress(event: Event, run: Run, *, fence: Fence, stepfunctions: "SFNCl
         more_pages=cursor["marker"] is not None,
     )
     return Progress(scan=scan, cursor=cursor)
+
+
+def _check_throttling(cursor: Cursor, page: PageCounts, writes: list[WriteResult]) -> None:
+    """Refuse a page that went by without a record: each page more would wait as long, and load the table as much."""
+    throttled = sum(write.get("throttled", 0) for write in writes)
+    if throttled and not any(write["written"] for write in writes):
+        number = 1 if page["restarted"] else cursor["page"] + 1
+        raise TableThrottled(
+            f"DynamoDB throttled {throttled} of the {page['count']} writes of page {number} for as long as WriteBatch "
+            "may run, and took none"
+        )
 
 
 def fold(cursor: Cursor, page: PageCounts, writes: list[WriteResult]) -> Cursor:

@@ -30,6 +30,10 @@ class Throttled(MonitorError):
     """AWS throttled a call for longer than the SDK retries. Retried by the state machine."""
 
 
+class TableThrottled(MonitorError):
+    """DynamoDB throttled every record of a page for as long as WriteBatch may run. Not retried: that was the retry."""
+
+
 class LockHeld(MonitorError):
     """A scan that must go on (retried or redriven) found the execution lock held by another. Not retried."""
 

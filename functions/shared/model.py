@@ -5,7 +5,7 @@ Step Functions limits the input and output of every state to 256 KiB
 only between ListUsers and SaveProgress.
 """
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 User = dict[str, str]
 """One IAM user as ListUsers gave it: the attributes of a record that have a source there, see ``table.record``."""
@@ -80,6 +80,9 @@ class WriteResult(TypedDict):
 
     written: int
     failed: int
+    throttled: NotRequired[int]
+    """Of the failed ones, those given up because DynamoDB throttled to the end; absent where the batch failed as a
+    whole, for another reason."""
 
 
 class ErrorInfo(TypedDict):

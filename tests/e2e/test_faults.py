@@ -92,6 +92,8 @@ CASES = [
          "no record;"),
     Case("WriteBatch may not write at all", (denied("dynamodb:BatchWriteItem"),), "FAILED", "INCOMPLETE",
          "no record;"),
+    Case("WriteBatch is throttled for good", (faults.fault("dynamodb:BatchWriteItem", "throttled"),), "FAILED",
+         "FAILED", "TableThrottled: DynamoDB throttled 50 of the 50 writes of page 1"),
     Case("SaveProgress is throttled, then not",
          (faults.fault("dynamodb:TransactWriteItems", "throttled", "2-5", "save_progress"),)),
     Case("SaveProgress crashes before it has saved",

@@ -313,7 +313,11 @@ def _installed() -> Iterator[None]:
         for method in ("append_keys", "debug", "info", "warning", "error", "exception", "remove_keys"):
             if hasattr(step.logger, method):
                 stack.enter_context(mock.patch.object(step.logger, method, _nothing))
-        clock = {time.time: lambda: World.current.now(), time.sleep: _nothing}
+        clock = {
+            time.time: lambda: World.current.now(),
+            time.monotonic: lambda: World.current.now(),
+            time.sleep: _nothing,
+        }
         for name, module in list(sys.modules.items()):
             if name.startswith("functions."):
                 _replace_defaults(stack, vars(module), clock)

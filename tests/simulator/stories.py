@@ -51,6 +51,14 @@ KNOWN = {
         X1.1 ListUsers #3 list_users => X1.1 ListUsers #3: IAM refuses the marker
         X1.1 WriteBatch #3 batch_write_item => X1.1 WriteBatch #3 is refused batch_write_item
     """,
+    "the table throttles every write of the second page": """
+        X1.1 WriteBatch #2 batch_write_item => X1.1 WriteBatch #2 is throttled to the end
+    """,
+    "a run is stopped while the table throttles, and redriven into it": """
+        X1.1 WriteBatch #2 batch_write_item => X1 is stopped
+        rest => X1 is redriven
+        X1.2 WriteBatch batch_write_item => X1.2 WriteBatch is throttled to the end
+    """,
     "retention_days is lowered while a scan runs": """
         X1.1 WriteBatch #2 begins => retention_days is lowered
     """,

@@ -26,13 +26,14 @@ from tests.support.table import Exceptions, Paginator, Table
 LEASE_SECONDS = 600
 EPOCH = 1_790_000_000.0
 CALL_SECONDS = 0.05
+FUNCTION_SECONDS = 300
 MAX_MOMENTS = 1500
 
 # How often each kind of event may happen in one run. "overtake" (another call goes first) is not limited.
 BUDGET = {
-    "overtake": 99, "kill": 2, "lose": 3, "fail": 3, "deny": 2, "repeat": 1, "ghost": 1, "skew": 2, "lag": 1,
-    "marker": 1, "stop": 3, "time-out": 1, "start": 2, "redrive": 2, "stale": 1, "event-lost": 1, "event-twice": 1,
-    "lease": 2, "second": 1, "days": 1, "user": 2, "retention": 1,
+    "overtake": 99, "kill": 2, "lose": 3, "fail": 3, "deny": 2, "throttle": 2, "repeat": 1, "ghost": 1, "skew": 2,
+    "lag": 1, "marker": 1, "stop": 3, "time-out": 1, "start": 2, "redrive": 2, "stale": 1, "event-lost": 1,
+    "event-twice": 1, "lease": 2, "second": 1, "days": 1, "user": 2, "retention": 1,
 }  # fmt: skip
 
 
@@ -157,7 +158,7 @@ class Context:
     aws_request_id = "00000000-0000-0000-0000-000000000000"
 
     def get_remaining_time_in_millis(self) -> int:
-        return 300_000
+        return FUNCTION_SECONDS * 1000
 
 
 CONTEXT = Context()
@@ -659,6 +660,8 @@ class World:
         if service == "stdout":
             return
         yield Option("deny", f"{one.label} is refused {operation}", partial(self._resume, one, _denied(operation)))
+        if operation == "batch_write_item":
+            yield Option("throttle", f"{one.label} is throttled to the end", partial(self._throttled, one))
         if service == "dynamodb" and operation not in {"get_item", "query"}:
             yield Option("repeat", f"{one.label} sends {operation} twice", partial(self._twice, one))
             yield Option("ghost", f"{one.label} leaves a copy of {operation} behind", partial(self.ghost, one))
@@ -675,6 +678,10 @@ class World:
     def _skewed(self, one: Invocation, skew: float) -> None:
         one.skew = skew
         self.go(one)
+
+    def _throttled(self, one: Invocation) -> None:
+        self.clock += FUNCTION_SECONDS
+        self._resume(one, _throttling())
 
     def _twice(self, one: Invocation) -> None:
         assert one.pending is not None
@@ -750,6 +757,11 @@ def void(_: Any) -> None:
 
 def _denied(operation: str) -> ClientError:
     return ClientError({"Error": {"Code": "AccessDeniedException", "Message": "refused by the simulator"}}, operation)
+
+
+def _throttling() -> ClientError:
+    code = "ProvisionedThroughputExceededException"
+    return ClientError({"Error": {"Code": code, "Message": "throttled by the simulator"}}, "BatchWriteItem")
 
 
 def _refused_marker() -> ClientError:

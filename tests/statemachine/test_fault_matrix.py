@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from tests.support import definition
-from tests.support.engine import REGION, TABLE, Engine, Execution, FunctionError, engine
+from tests.support.engine import REGION, TABLE, Engine, Execution, FunctionError, engine, throttled
 from tests.support.printed import Metrics
 
 USERS = [f"user-{number:04}" for number in range(30)]  # two pages
@@ -29,6 +29,7 @@ FAULTS = {
     "error once": "the first call fails before its work",
     "error always": "every call does",
     "timeout": "every call times out",
+    "throttled": "AWS throttles every call for as long as it goes on trying",
     "crash": "the first call dies after its work, before its answer",
     "stopped": "the run is stopped when the call has done its work",
     "stopped before": "the run is stopped and cleaned up while the call is on its way: it does its work after all that",
@@ -40,6 +41,7 @@ FAULTS = {
 EXPECTED_STATUS = {
     **dict.fromkeys([(state, "error always") for state in ("AcquireLock", "ListUsers", "SaveProgress")], "FAILED"),
     **dict.fromkeys([(state, "timeout") for state in ("AcquireLock", "ListUsers", "SaveProgress")], "FAILED"),
+    **dict.fromkeys([(s, "throttled") for s in ("AcquireLock", "ListUsers", "WriteBatch", "SaveProgress")], "FAILED"),
     # Not a user is recorded, but all were listed: the scan came to its end.
     ("WriteBatch", "error always"): "INCOMPLETE",
     ("WriteBatch", "timeout"): "INCOMPLETE",
@@ -51,6 +53,7 @@ EXPECTED_STATUS = {
     # CleanUp records what EmitMetrics could not, or not yet: the first to say how an attempt ended is right.
     ("EmitMetrics", "error always"): "FAILED",
     ("EmitMetrics", "timeout"): "FAILED",
+    ("EmitMetrics", "throttled"): "FAILED",
     ("EmitMetrics", "stopped before"): "ABORTED",
     # FailScan is reached by a failure only: here, of ListUsers.
     **{("FailScan", fault): "FAILED" for fault in FAULTS},
@@ -110,6 +113,11 @@ class Saboteur:
     def _break(self, event: Any, handler: Callable[[Any], Any], first: bool) -> Any:
         if self.fault == "error always" or (self.fault == "error once" and first):
             raise FunctionError("InternalServerError", "the service is out of order")
+        if self.fault == "throttled" and self.step == "write_batch":
+            with throttled():
+                return handler(event)
+        if self.fault == "throttled":
+            raise FunctionError("Throttled", "Rate exceeded")
         if self.fault == "timeout":
             raise FunctionError("Sandbox.Timedout", "Task timed out after 300.00 seconds")
         if self.fault == "stopped before" and first:
@@ -232,7 +240,7 @@ def test_fault(
         if status == "COMPLETE":
             assert written == USERS
         lock = running.lock()
-        if (state, fault) in {("ReleaseLock", "error always"), ("ReleaseLock", "timeout")}:
+        if (state, fault) in {("ReleaseLock", fault) for fault in ("error always", "timeout", "throttled")}:
             assert lock is not None
             assert lock["expires_at"] <= time.time() + 600, "nothing can free it but its lease"
             let_the_lease_end(running)
@@ -305,6 +313,64 @@ def test_a_redrive_resumes_at_the_first_incomplete_page(capsys: pytest.CaptureFi
         (manifest,) = running.manifests()
         assert (manifest["users_scanned"], manifest["records_written"]) == (45, 45)
         assert recorded(running, timestamp_of(running, redriven)) == MORE_USERS
+
+
+def test_a_table_that_throttles_for_good_ends_the_scan_with_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    throttles = True
+    metrics = Metrics(capsys)
+
+    def invoke(step: str, event: Any, handler: Callable[[Any], Any]) -> Any:
+        if throttles and step == "write_batch" and event["batch"]["users"][0]["user_name"] >= "user-0020":
+            with throttled():
+                return handler(event)
+        return handler(event)
+
+    with engine(page_size=PAGE_SIZE, batch_size=BATCH_SIZE, map_concurrency=1, invoke=invoke) as running:
+        running.create_users(MORE_USERS)
+
+        execution = running.run()
+
+        # It waits for one page, not for every one, and says why, how far it came, and what is next
+        assert running.invocations.count("list_users") == 2
+        for told in (
+            "TableThrottled: DynamoDB throttled 20 of the 20 writes of page 2",
+            "20 users scanned, 20 records written in 1 page.",
+            "resume the scan with this page when the table takes writes again",
+        ):
+            assert told in str(execution.cause)
+        (manifest,) = running.manifests()
+        assert (manifest["status"], manifest["error_type"]) == ("FAILED", "TableThrottled")
+        assert (manifest["users_scanned"], manifest["records_written"]) == (20, 20)
+        assert metrics.success() == [0]
+        assert running.lock() is None
+
+        # As long as it throttles, a redrive ends in the same way, and no other page is tried
+        running.invocations.clear()
+        assert running.redrive(execution.arn).status == "FAILED"
+        assert running.invocations.count("list_users") == 1
+
+        throttles = False
+        running.invocations.clear()
+        assert running.redrive(execution.arn).status == "SUCCEEDED"
+        assert running.invocations.count("list_users") == 2, "the first page is not listed again"
+        assert recorded(running, timestamp_of(running, execution)) == MORE_USERS
+
+
+def test_a_page_of_which_something_was_written_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def invoke(step: str, event: Any, handler: Callable[[Any], Any]) -> Any:
+        if step == "write_batch" and event["batch"]["users"][0]["user_name"] == "user-0020":
+            with throttled():
+                return handler(event)
+        return handler(event)
+
+    with engine(page_size=PAGE_SIZE, batch_size=BATCH_SIZE, map_concurrency=1, invoke=invoke) as running:
+        running.create_users(MORE_USERS)
+
+        execution = running.run()
+
+        assert "10 users have no record" in str(execution.cause)
+        (manifest,) = running.manifests()
+        assert (manifest["status"], manifest["users_scanned"], manifest["errors"]) == ("INCOMPLETE", 45, 10)
 
 
 def test_a_marker_that_iam_refuses_restarts_the_listing_on_redrive() -> None:

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ import pytest
 from tests.local_aws.aws import emulator
 from tests.statemachine import sfn_local
 from tests.support import definition
-from tests.support.engine import TABLE, Execution, FunctionError, engine
+from tests.support.engine import TABLE, Execution, FunctionError, engine, throttled
 from tests.support.scenarios import MACHINE, MOCK_CONFIG, SCENARIOS, Scenario, mock_config, responses
 from tests.support.waiting import eventually
 
@@ -31,7 +31,7 @@ STATES["release_lock"] = "ReleaseLock"
 VOLATILE = {"scan_timestamp", "execution_arn", "started_at", "user_id", "create_date", "duration_ms", "next_marker",
             "marker", "holder", "expires_at", "arn", "ttl", "listed_from", "listed_until"}  # fmt: skip
 # What a handler raises by itself in a scenario; all other errors are injected.
-OWN_ERRORS = {"ScanFailed", "InvalidInput"}
+OWN_ERRORS = {"ScanFailed", "InvalidInput", "TableThrottled"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class InProcess(EngineUnderTest):
             running.create_users([f"user-{number}" for number in range(scenario.users)])
             if scenario.lock_held:
                 _hold_lock()
-            execution = running.run(scenario.execution_input)
+            with throttled() if scenario.throttled else nullcontext():
+                execution = running.run(scenario.execution_input)
             if scenario.redriven:
                 execution = running.redrive(execution.arn)
         assert calls == {state: len(answers) for state, answers in mocked.items() if answers}, "mocked, but not called"

@@ -64,7 +64,7 @@ INPUTS: dict[str, dict[str, Any]] = {
         "scan": SCAN,
         "cursor": CURSOR,
         "page": {"count": 1, "next_marker": None, "restarted": False, **LISTED},
-        "writes": [{"written": 1, "failed": 0}],
+        "writes": [{"written": 1, "failed": 0, "throttled": 0}],
     },
     "EmitMetrics": {"scan": SCAN, "cursor": CURSOR},
     "ReleaseLock": {"scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
@@ -191,7 +191,7 @@ def test_a_result_leads_to_the_next_state(client: Any, state: str) -> None:
     expected = {
         "AcquireLock": {"acquired", "complete", "scan", "cursor"},
         "ListUsers": {"scan", "cursor", "page"},
-        "WriteBatch": {"written", "failed"},
+        "WriteBatch": {"written", "failed", "throttled"},
         "SaveProgress": {"scan", "cursor"},
         "EmitMetrics": {"scan", "cursor", "outcome"},
         "ReleaseLock": {"scan", "cursor", "outcome"},

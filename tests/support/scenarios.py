@@ -47,6 +47,8 @@ class Scenario:
         The execution's error, and what its cause has to contain.
     redriven
         Whether the execution is redriven once it has failed; status, output and error are those after that.
+    throttled
+        Whether DynamoDB throttles every write of a record, for good.
     """
 
     case: str
@@ -59,6 +61,7 @@ class Scenario:
     cause: str = ""
     redriven: bool = False
     lock_held: bool = False
+    throttled: bool = False
     execution_input: Any = field(default_factory=lambda: {"trigger": "manual"})
 
 
@@ -80,6 +83,14 @@ SCENARIOS = [
         "FAILED",
         error="ScanFailed",
         cause="1 user has no record",
+    ),
+    Scenario(
+        "TableThrottled",
+        (*BEGIN, *page("WriteBatch", "WriteBatch")[:-1], *FAILURE),
+        "FAILED",
+        error="ScanFailed",
+        cause="TableThrottled: DynamoDB throttled 3 of the 3 writes of page 1",
+        throttled=True,
     ),
     Scenario(
         "AcquireLockFails",

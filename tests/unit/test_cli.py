@@ -344,6 +344,32 @@ class TestStart:
             "SKIPPED: another execution holds the lock: arn:other, until 2027-01-15T08:00:00Z at the latest"
         )
 
+    def test_a_state_that_lasts_is_told_now_and_then(
+        self, machine: StepFunctions, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A throttled WriteBatch backs off for minutes, and writes no event meanwhile."""
+        machine.described = [*[{"status": "RUNNING"}] * 200, {"status": "SUCCEEDED", "output": "{}"}]
+        passed = [0.0]
+        monkeypatch.setattr(machine, "paginate", lambda **call: self.history(passed[0]))
+        clock = SimpleNamespace(monotonic=lambda: passed[0], sleep=lambda s: passed.__setitem__(0, passed[0] + 1))
+        monkeypatch.setattr(executions, "time", clock)
+        monkeypatch.setattr(executions.Waiting.__init__, "__defaults__", (clock.monotonic,))
+        lines = [line[10:] for line in run("start").stdout.splitlines()[1:-1]]
+        told = [f"WriteRecords: {seconds} s so far" for seconds in (10, 20, 40, 80, 140)]
+        told += ["SaveProgress", *(f"SaveProgress: {seconds} s so far" for seconds in (10, 20, 40))]
+        assert lines == ["WriteRecords", *told]
+
+    @staticmethod
+    def history(second: float) -> Iterator[dict[str, Any]]:
+        states = [(150, "SaveProgress"), (0, "WriteRecords")]
+        yield {
+            "events": [
+                {"id": 10 + at, "stateEnteredEventDetails": {"name": name}, "timestamp": datetime.now(UTC)}
+                for at, name in states
+                if at <= second
+            ]
+        }
+
     def test_an_interrupt_ends_with_130(self, machine: StepFunctions, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(*arguments: Any, **options: Any) -> Any:
             raise KeyboardInterrupt

@@ -3,7 +3,7 @@
 import pytest
 
 from functions.save_progress.handler import Event, Progress, fold, save_progress
-from functions.shared.errors import LockLost, Superseded
+from functions.shared.errors import LockLost, Superseded, TableThrottled
 from functions.shared.model import Cursor, PageCounts, WriteResult, first_cursor
 from functions.shared.run import Run
 from tests.support.scene import EPOCH, LEASE, OTHER, STARTED, Scene, cursor, run_event, scan
@@ -84,6 +84,34 @@ def test_a_restart_is_remembered_for_the_rest_of_the_attempt() -> None:
     restarted = fold(cursor(), page(10, restarted=True), written(10))
 
     assert fold(restarted, page(10), written(10))["restarts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("writes", "refused"),
+    [
+        ([(0, 100, 100), (0, 100, 100)], True),
+        ([(0, 100, 100), (0, 100, None)], True),
+        ([(0, 100, 100), (1, 99, 99)], False),
+        ([(0, 100, None), (0, 100, None)], False),
+        ([], False),
+    ],
+    ids=["throttled", "one batch fails otherwise", "one record", "no throttling", "nobody"],
+)
+def test_a_page_of_which_the_throttled_table_took_nothing_is_not_saved(
+    scene: Scene, writes: list[tuple[int, int, int | None]], refused: bool
+) -> None:
+    """Every other failure of a batch is counted, and the scan goes on: the page costs no time."""
+    scene.begin()
+    results = [
+        WriteResult(written=w, failed=f) if t is None else WriteResult(written=w, failed=f, throttled=t)
+        for w, f, t in writes
+    ]
+
+    if refused:
+        with scene.untouched(), pytest.raises(TableThrottled, match=r"of the 200 writes of page 1 .*, and took none"):
+            save(scene, first_cursor(), page(200 if writes else 0), results)
+    else:
+        save(scene, first_cursor(), page(200 if writes else 0), results)
 
 
 # Saving it

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from functions.shared.model import User
 from functions.table.record import record_of
-from functions.write_batch.handler import ITEMS_PER_CALL, handler, write_records
+from functions.write_batch.handler import ITEMS_PER_CALL, SAFETY_MARGIN_SECONDS, handler, write_records
 from tests.support.engine import TABLE, Context
 from tests.support.scene import STARTED, TIMESTAMP, TTL, run_event, scan
 
@@ -78,7 +78,7 @@ def test_row_9_a_record_has_its_user_its_scan_when_it_was_listed_and_the_expiry_
         Context(),  # type: ignore[arg-type]
     )
 
-    assert result == {"written": 1, "failed": 0}
+    assert result == {"written": 1, "failed": 0, "throttled": 0}
     assert dynamodb.scan(TableName=TABLE)["Items"] == [
         {
             "user_name": {"S": "user-0001"},
@@ -144,6 +144,33 @@ def test_what_cannot_be_written_in_time_is_counted() -> None:
 
     assert write(table, 30, seconds=10) == (25, 5)
     assert table.now < 10, "it stops before the time is over"
+
+
+def test_a_round_of_slow_calls_ends_with_the_time_too() -> None:
+    """Each call that is throttled takes as long as the SDK tries: a whole round of them outlasts the margin."""
+    table = FakeTable(*["ThrottlingException"] * 99)
+    answer = table.batch_write_item
+
+    def slowly(**arguments: Any) -> Any:
+        table.now += 3
+        return answer(**arguments)
+
+    table.batch_write_item = slowly  # type: ignore[method-assign]
+
+    assert write(table, 200, seconds=10) == (0, 200)
+    assert table.now < 10 + SAFETY_MARGIN_SECONDS
+
+
+def test_what_is_given_up_is_said_to_be_throttled() -> None:
+    result = write_records(
+        records(30),
+        dynamodb=FakeTable(0, "ThrottlingException"),  # type: ignore[arg-type]
+        table_name=TABLE,
+        seconds=0.05,
+        jitter=lambda low, high: high,
+    )
+
+    assert result == {"written": 25, "failed": 5, "throttled": 5}
 
 
 def test_an_error_that_no_retry_mends_is_raised() -> None:

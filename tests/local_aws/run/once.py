@@ -30,7 +30,8 @@ def run(build: Path, users: int, port: int | None) -> int:
             create_users(aws, users)
             say("Starting the scan")
             arn = scan.start(aws.client, outputs["state_machine_arn"])
-            execution = scan.follow(aws.client, arn, report.Progress(print))
+            progress = report.Progress(print)
+            execution = scan.follow(aws.client, arn, progress, waiting=progress.waiting)
             facts = scan.collect(aws.client, outputs, execution)
             listed = aws.client("iam").get_paginator("list_users").paginate()
             account = [user for page in listed for user in page["Users"]]

@@ -3,11 +3,13 @@
 import json
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from functions.cli.executions import Waiting
 from tests.local_aws.run.scan import METRIC_NAMESPACE, Check, Execution, Facts, Visit
 
 RECORDS_SHOWN = 3
@@ -16,10 +18,11 @@ Line = Callable[[str], None]
 
 
 class Progress:
-    """Prints one line for every state that is entered, and the users scanned so far."""
+    """Prints one line for every state that is entered, or lasts, and the users scanned so far."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, clock: Callable[[], float] = time.monotonic) -> None:
         self._line = line
+        self._waiting = Waiting(lambda state, lasted: line(f"            {state}: {lasted:.0f} s so far"), clock)
         self._started: datetime | None = None
         self._page = 0
 
@@ -31,12 +34,17 @@ class Progress:
             name = event["stateEnteredEventDetails"]["name"]
             if name == "ListUsers":
                 self._page += 1
+            self._waiting.entered(name)
             page = f"page {self._page}" if name in {"ListUsers", "WriteRecords", "SaveProgress"} else ""
             self._line(f"  {seconds:6.1f} s  {name:<14} {page}".rstrip())
         elif event.get("stateExitedEventDetails", {}).get("name") == "SaveProgress":
             cursor = json.loads(event["stateExitedEventDetails"]["output"]).get("cursor", {})
             if "users_scanned" in cursor:
                 self._line(f"  {seconds:6.1f} s  {cursor['users_scanned']:,} users scanned")
+
+    def waiting(self) -> None:
+        """Say so, where the state has lasted long."""
+        self._waiting.go_on()
 
 
 def path_of(visits: Sequence[Visit]) -> str:

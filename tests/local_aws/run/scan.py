@@ -95,9 +95,18 @@ def start(clients: Clients, state_machine_arn: str) -> str:
 
 
 def follow(
-    clients: Clients, arn: str, progress: Callable[[dict[str, Any]], None], timeout_seconds: float = 600
+    clients: Clients,
+    arn: str,
+    progress: Callable[[dict[str, Any]], None],
+    timeout_seconds: float = 600,
+    waiting: Callable[[], None] = lambda: None,
 ) -> Execution:
     """Wait for an execution to end, passing on every event of its history as it happens.
+
+    Parameters
+    ----------
+    waiting
+        Called again and again between the events.
 
     Raises
     ------
@@ -123,6 +132,7 @@ def follow(
                 cause=described.get("cause", ""),
                 events=events,
             )
+        waiting()
         if time.monotonic() > deadline:
             raise LocalAwsError(f"the execution {arn} did not end within {timeout_seconds:.0f} seconds")
         time.sleep(_POLL_SECONDS)
