@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, metrics, timestamps
+from functions.shared.causes import describe
 from functions.shared.errors import Superseded
 from functions.shared.model import Outcome
 from functions.shared.run import Run
@@ -19,6 +20,7 @@ from functions.table.manifest import Manifest, Status
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
+    from types_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 
 class ExecutionEnd(TypedDict):
@@ -31,6 +33,8 @@ class ExecutionEnd(TypedDict):
     stopDate: int
     redriveCount: NotRequired[int]
     redriveDate: NotRequired[int | None]
+    error: NotRequired[str | None]
+    cause: NotRequired[str | None]
 
 
 class Event(TypedDict):
@@ -50,7 +54,7 @@ class Result(TypedDict):
 _ERRORS: dict[str, tuple[str, str]] = {
     "ABORTED": ("ExecutionAborted", "the execution was stopped by hand"),
     "TIMED_OUT": ("ExecutionTimedOut", "the execution reached the time-out of the state machine"),
-    "FAILED": ("ExecutionFailed", "the execution ended without its finally path; its history says why"),
+    "FAILED": ("ExecutionFailed", "the execution ended without its finally path"),
 }
 
 
@@ -84,7 +88,9 @@ def clean_up(end: ExecutionEnd, *, fence: Fence, stepfunctions: "SFNClient", ret
     runs_again = running and redrives + 1 > run.attempt
     logger.append_keys(execution_arn=run.execution_arn, scan_timestamp=run.scan_timestamp, attempt=run.attempt)
     try:
-        recorded, reported = _record(end, run, fence, retention_days)
+        # What is described is this end only where the run has not been redriven since.
+        described = execution if not running and redrives + 1 == run.attempt else None
+        recorded, reported = _record(end, run, fence, retention_days, _error(end, described))
     except ForeignManifest:
         recorded = reported = False  # another run's scan of the same second
     # Last, so that no other scan begins before this one is recorded. A run that goes on by now renews its lock.
@@ -94,9 +100,10 @@ def clean_up(end: ExecutionEnd, *, fence: Fence, stepfunctions: "SFNClient", ret
     return Result(recorded=recorded, reported=reported, released=released)
 
 
-def _record(end: ExecutionEnd, run: Run, fence: Fence, retention_days: int) -> tuple[bool, bool]:
+def _record(
+    end: ExecutionEnd, run: Run, fence: Fence, retention_days: int, error: tuple[str, str] | None
+) -> tuple[bool, bool]:
     """Record the attempt as ended and emit its metrics; return which of both was left to do."""
-    error: tuple[str, str] | None = _ERRORS[end["status"]]
     known = fence.load(run.scan_timestamp)
     outcome = _outcome(end, run, known)
     manifest: Manifest | None
@@ -115,6 +122,18 @@ def _record(end: ExecutionEnd, run: Run, fence: Fence, retention_days: int) -> t
     return recorded, metrics.report(fence, run, manifest, outcome, error)
 
 
+def _error(end: ExecutionEnd, described: "DescribeExecutionOutputTypeDef | None") -> tuple[str, str]:
+    """Return name and message of what ended the attempt, with the error and cause that whoever stopped it gave."""
+    name, text = _ERRORS[end["status"]]
+    given, cause = end.get("error"), end.get("cause")
+    if not given and not cause and described is not None:
+        given, cause = described.get("error"), described.get("cause")
+    if cause:
+        _, cause = describe({"Error": given or "", "Cause": cause})
+    own = ": ".join(part for part in (given, cause) if part)
+    return name, f"{text}: {own}" if own else text
+
+
 def _outcome(end: ExecutionEnd, run: Run, known: Manifest | None) -> Outcome:
     """Return the result of an attempt that ended without its finally path: what its last saved page tells."""
     same = known is not None and known.attempt == run.attempt
@@ -125,8 +144,8 @@ def _outcome(end: ExecutionEnd, run: Run, known: Manifest | None) -> Outcome:
         status=(Status.ABORTED if end["status"] == "ABORTED" else Status.FAILED).value,
         users_scanned=totals["users_scanned"] if totals is not None else 0,
         records_written=totals["records_written"] if totals is not None else 0,
-        # What ended the attempt counts as an error, too. The errors of a former attempt are no errors of this one.
-        errors=(totals["errors"] if totals is not None and same else 0) + 1,
+        # The errors of a former attempt are no errors of this one.
+        errors=totals["errors"] if totals is not None and same else 0,
         duration_ms=max(0, duration_ms),
         attempt=run.attempt,
     )

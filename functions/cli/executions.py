@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from functions.cli.deployment import Deployment, refused
 from functions.cli.errors import CommandError
 from functions.shared import timestamps
+from functions.shared.errors import InvalidInput
 from functions.table.scans import RecordedScan
 
 POLL_SECONDS = 1.0
@@ -98,11 +99,13 @@ def redrive(
 
 
 def newest_redrivable(deployment: Deployment, scans: list[RecordedScan]) -> str | None:
-    """Return the ARN of the newest execution that can be redriven, None where there is none among the newest."""
+    """Return the ARN of the newest execution that a redrive may mend, None where there is none among the newest."""
     asked = 0
     for scan in scans:
         if asked == ASKED_AT_MOST:
             break
+        if (scan.manifest.error or ("",))[0] == InvalidInput.__name__:
+            continue  # a redrive keeps the input
         asked += 1
         described = _describe(deployment, scan.manifest.execution_arn)
         if described is None:

@@ -11,7 +11,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.shared import clients
 from functions.shared.causes import describe
-from functions.shared.errors import InvalidInput, ScanFailed, TableThrottled
+from functions.shared.errors import (
+    AccessDenied,
+    InvalidConfiguration,
+    InvalidInput,
+    LockHeld,
+    LockLost,
+    ScanFailed,
+    TableThrottled,
+)
 from functions.shared.model import State
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
@@ -64,8 +72,12 @@ def fail_scan(state: State, run: Run, *, stepfunctions: "SFNClient") -> Redriven
     return Redriven(attempt=run.attempt)
 
 
+_RESUME = "redrive this execution to resume the scan at its checkpoint."
 _ADVICE = {
     InvalidInput.__name__: "Start a new execution with another input: a redrive keeps this one.",
+    InvalidConfiguration.__name__: f"Deploy again, which sets the environment of the functions, then {_RESUME}",
+    AccessDenied.__name__: f"Grant what is missing, then {_RESUME}",
+    **dict.fromkeys((LockHeld.__name__, LockLost.__name__), f"When that one has ended, {_RESUME}"),
     TableThrottled.__name__: (
         "Redrive this execution to resume the scan with this page when the table takes writes again: see "
         "WriteThrottleEvents of the table and its index, their maximum throughput, and what else writes to them."
@@ -75,7 +87,7 @@ _ADVICE = {
 
 def _what_next(state: State) -> str:
     error = state["error"].get("Error", "") if "error" in state else ""
-    return _ADVICE.get(error, "Redrive this execution to resume the scan at its checkpoint.")
+    return _ADVICE.get(error, f"R{_RESUME[1:]}")
 
 
 def _failed_attempt(state: State) -> int:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.shared import clients, configuration
+from functions.shared import clients, configuration, timestamps
 from functions.shared.errors import TableThrottled
 from functions.shared.model import Cursor, PageCounts, Scan, WriteResult, first_cursor
 from functions.shared.run import Run, RunEvent
@@ -61,7 +61,12 @@ def save_progress(event: Event, run: Run, *, fence: Fence, stepfunctions: "SFNCl
     """
     _check_throttling(event["cursor"], event["page"], event["writes"])
     cursor = fold(event["cursor"], event["page"], event["writes"])
-    scan = run.fenced(stepfunctions, lambda run: fence.save(run, event["scan"], cursor, lease_seconds=lease_seconds))
+    # The lock was taken after the attempt had begun, and renewed after the page before was listed.
+    renewed_at = timestamps.parse(max(event["scan"]["started_at"], event["cursor"]["listed_until"] or ""))
+    scan = run.fenced(
+        stepfunctions,
+        lambda run: fence.save(run, event["scan"], cursor, lease_seconds=lease_seconds, renewed_at=renewed_at),
+    )
     if scan["attempt"] > event["scan"]["attempt"]:
         logger.append_keys(attempt=scan["attempt"])
         logger.info("Redriven: the scan goes on")

@@ -45,7 +45,7 @@ def emit(outcome: Outcome, *, execution_arn: str, scan_timestamp: str) -> None:
     metrics = Metrics(namespace=NAMESPACE)
     metrics.add_metric("UsersScanned", MetricUnit.Count, outcome["users_scanned"])
     metrics.add_metric("RecordsWritten", MetricUnit.Count, outcome["records_written"])
-    metrics.add_metric("Errors", MetricUnit.Count, outcome["errors"])
+    metrics.add_metric("Errors", MetricUnit.Count, errors_of(outcome))
     metrics.add_metric("Duration", MetricUnit.Milliseconds, outcome["duration_ms"])
     metrics.add_metric("Success", MetricUnit.NoUnit, int(outcome["status"] == Status.COMPLETE))
     metrics.add_metadata("execution_arn", execution_arn)
@@ -53,12 +53,20 @@ def emit(outcome: Outcome, *, execution_arn: str, scan_timestamp: str) -> None:
     metrics.flush_metrics()
 
 
+def errors_of(outcome: Outcome) -> int:
+    """Return what the metric Errors counts: users without a record, and an attempt that failed as one more.
+
+    So the alarm on it sees every failure. The manifest tells the two apart, by ``errors`` and by its status.
+    """
+    return outcome["errors"] + int(outcome["status"] not in {Status.COMPLETE, Status.INCOMPLETE})
+
+
 def log_end(outcome: Outcome, error: tuple[str, str] | None) -> None:
     """Write the log line that says how the attempt ended."""
     facts: dict[str, Any] = {
         "total_users": outcome["users_scanned"],
         "records_written": outcome["records_written"],
-        "errors": outcome["errors"],
+        "errors": errors_of(outcome),
         "duration_seconds": outcome["duration_ms"] / 1000,
     }
     if error is not None:

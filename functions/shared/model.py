@@ -99,6 +99,7 @@ class Outcome(TypedDict):
     users_scanned: int
     records_written: int
     errors: int
+    """Users of the attempt without a record. That the attempt failed itself is told by the status."""
     duration_ms: int
     attempt: int
 

@@ -28,7 +28,7 @@ that a page which a former attempt saves late never looks like the next one.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from functions.shared import timestamps
@@ -165,10 +165,7 @@ class Fence:
                     continue
                 holder = _other_holder(run, refused)
             if known is not None or run.attempt > 1:
-                raise LockHeld(
-                    f"scan {run.scan_timestamp} cannot go on: the execution lock is held by {holder.owner} until "
-                    f"{holder.expires_at} (epoch seconds). Redrive this execution when that one has ended."
-                )
+                raise LockHeld(f"scan {run.scan_timestamp} cannot go on: the execution lock is held by {holder}")
             if self._skip(run, holder, trigger, retention_days):
                 return holder
         raise Superseded(f"attempt {run.attempt} of scan {run.scan_timestamp} was overtaken while it began")
@@ -198,13 +195,15 @@ class Fence:
             return False
         return True
 
-    def save(self, run: Run, scan: Scan, cursor: Cursor, *, lease_seconds: int) -> Scan:
+    def save(self, run: Run, scan: Scan, cursor: Cursor, *, lease_seconds: int, renewed_at: datetime) -> Scan:
         """Renew the lock and record the totals after a page, both or neither.
 
         Parameters
         ----------
         cursor
             The cursor after the page; its ``sequence`` is that of this page.
+        renewed_at
+            Since when, at least, the lock is renewed: it tells a lease that ended from a lock that was deleted.
 
         Returns
         -------
@@ -237,10 +236,16 @@ class Fence:
         except _Refused as refused:
             if refused.manifest_item is None:
                 holder = _other_holder(run, refused)
-                raise LockLost(
-                    f"the execution lock is held by {holder.owner} until {holder.expires_at} (epoch seconds); "
-                    "this scan's lease had expired. Redrive this execution when that one has ended."
-                ) from None
+                if scan["attempt"] < run.attempt:
+                    how = "it was freed when this run was stopped"
+                elif now < (ends := renewed_at + timedelta(seconds=lease_seconds)):
+                    how = f"it was deleted while this scan had it, until {timestamps.to_seconds(ends)} at least"
+                else:
+                    how = (
+                        f"this scan has not renewed it since {timestamps.to_seconds(renewed_at)}, "
+                        f"and its lease of {lease_seconds} s is over"
+                    )
+                raise LockLost(f"the execution lock was lost: {how}. It is held by {holder}") from None
             if not refused.manifest_item:
                 raise Superseded(
                     f"attempt {run.attempt} of scan {run.scan_timestamp} is late and wrote nothing: "

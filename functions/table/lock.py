@@ -6,9 +6,10 @@ the next one but never block it. ReleaseLock, in the state machine, deletes it b
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from functions.shared import timestamps
 from functions.shared.run import Run
 from functions.shared.timestamps import SECONDS_PER_DAY
 from functions.table import wire
@@ -27,6 +28,11 @@ class Holder:
     owner: str
     acquired_at: int
     expires_at: int
+
+    def __str__(self) -> str:
+        """Return who it is, and until when, for people."""
+        until = timestamps.to_seconds(datetime.fromtimestamp(self.expires_at, UTC))
+        return f"{self.owner} until {until}, unless it renews it"
 
 
 def put(run: Run, *, now: datetime, lease_seconds: int, since: datetime) -> dict[str, Any]:

@@ -172,6 +172,8 @@ def test_a_run_that_is_stopped_in_the_middle_of_its_batches_frees_the_lock(deplo
     execution = deployment.finish(arn)
     assert execution.status == "ABORTED"
     eventually(lambda: manifest(deployment, execution)["status"] == "ABORTED", "the manifest is wrong")
+    told = "the execution was stopped by hand: Operator: by hand"
+    assert manifest(deployment, execution)["error_message"] == told
     # And the next run works, and the stopped one can be redriven to its end
     faults.mend(deployment.aws)
     next_second()

@@ -54,15 +54,27 @@ def examine(environment: Mapping[str, str], call: Run = run) -> Iterator[Finding
     for program, purpose, how in (
         ("aws", "the commands of the README on your account", "aws.amazon.com/cli; build/venv/bin/aws is one, too"),
         ("npm", "tests with asl-validator and Chromium, which are skipped without", "nodejs.org"),
-        ("docker", "make test-sfn-local", "docs.docker.com/get-docker"),
     ):
         path = shutil.which(program, path=environment.get("PATH"))
         yield Finding(program, path is not None, False, path or f"only for {purpose}: {how}")
+    yield _docker(environment, call)
     credentials = any(environment.get(name) for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID"))
     yield Finding(
         "AWS credentials", credentials, False,
         "in the environment" if credentials else "only to deploy: set AWS_PROFILE and AWS_REGION, as for the AWS CLI",
     )  # fmt: skip
+
+
+def _docker(environment: Mapping[str, str], call: Run) -> Finding:
+    """Tell whether an engine answers: a client alone runs nothing."""
+    purpose = "only for make test-sfn-local"
+    path = shutil.which("docker", path=environment.get("PATH"))
+    if path is None:
+        return Finding("Docker engine", False, False, f"{purpose}: docs.docker.com/get-docker")
+    version = call([path, "version", "--format", "{{.Server.Version}}"])
+    if not version:
+        return Finding("Docker engine", False, False, f"{purpose}: {path} is there, and no engine answers; start one")
+    return Finding("Docker engine", True, False, f"{version}, {path}")
 
 
 def _terraform(environment: Mapping[str, str], call: Run) -> Finding:

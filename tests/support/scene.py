@@ -54,6 +54,8 @@ class FakeStepFunctions:
     redrive_date: datetime | None = None
     error: Exception | None = None
     asked: int = 0
+    told: dict[str, Any] = field(default_factory=dict)
+    """What else it says."""
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803 - the API's name
         self.asked += 1
@@ -64,7 +66,7 @@ class FakeStepFunctions:
             execution["redriveCount"] = self.redrive_count
         if self.redrive_date is not None:
             execution["redriveDate"] = self.redrive_date
-        return execution
+        return {**execution, **self.told}
 
     def redriven(self, count: int, at: datetime) -> None:
         """Have the execution run again, since then."""
@@ -129,6 +131,7 @@ class Scene:
             scan(told or attempt, arn),
             cursor(sequence=sequence, **{"listed_from": timestamps.to_milliseconds(self.clock.now), **more}),
             lease_seconds=LEASE,
+            renewed_at=STARTED_AT,
         )
 
     def finish(

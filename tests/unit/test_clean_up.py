@@ -72,6 +72,54 @@ def test_a_run_that_ended_without_its_finally_path_is_recorded_told_and_frees_th
     assert emitted() == [{"UsersScanned": 500, "RecordsWritten": 500, "Errors": 1, "Duration": 90_000, "Success": 0}]
 
 
+@pytest.mark.parametrize(
+    ("status", "told", "message"),
+    [
+        ("ABORTED", {}, "the execution was stopped by hand"),
+        ("ABORTED", {"error": None, "cause": None}, "the execution was stopped by hand"),
+        ("ABORTED", {"error": "Op", "cause": "too early"}, "the execution was stopped by hand: Op: too early"),
+        ("ABORTED", {"cause": "too early"}, "the execution was stopped by hand: too early"),
+        (
+            "FAILED",
+            {"error": "ScanFailed", "cause": '{"errorMessage": "no EmitMetrics"}'},
+            "the execution ended without its finally path: ScanFailed: no EmitMetrics",
+        ),
+    ],
+)
+@pytest.mark.parametrize("by", ["event", "description"])
+def test_what_whoever_ended_the_run_said_is_kept(
+    scene: Scene, status: str, told: dict[str, Any], message: str, by: str
+) -> None:
+    end = end_of(scene, status)
+    if by == "event":
+        end |= told  # type: ignore[typeddict-item]
+    else:
+        scene.stepfunctions.status, scene.stepfunctions.told = status, told
+
+    clean(scene, end)
+
+    assert scene.manifest["error_message"] == message
+
+
+def test_what_is_said_of_a_later_end_is_not_taken_for_this_one(scene: Scene) -> None:
+    end = end_of(scene)
+    scene.stepfunctions.redrive_count, scene.stepfunctions.told = 1, {"error": "Op", "cause": "the second time"}
+
+    clean(scene, end)
+
+    assert scene.manifest["error_message"] == "the execution was stopped by hand"
+
+
+def test_an_attempt_that_failed_counts_apart_from_the_users_without_a_record(scene: Scene, emitted: Emitted) -> None:
+    """The metric Errors counts both, so that its alarm hears of every failure."""
+    scene.save(1, 2, users=700, errors=30)
+
+    clean(scene, end_of(scene))
+
+    assert scene.manifest["errors"] == 30
+    assert [line["Errors"] for line in emitted()] == [31]
+
+
 def test_its_end_is_logged_with_the_documented_message_and_its_identifiers(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, configured: None
 ) -> None:
@@ -305,7 +353,7 @@ def test_row_11_a_run_that_is_stopped_three_times_counts_one_error_each(scene: S
         clean(scene, end_of(scene, redrive_count=redrives))
 
     assert [said["Errors"] for said in emitted()] == [1, 1, 1]
-    assert scene.manifest["errors"] == 1
+    assert scene.manifest["errors"] == 0, "no user is without a record"
 
 
 def test_row_11_nor_do_the_errors_show_in_the_attempt_that_goes_on(scene: Scene) -> None:

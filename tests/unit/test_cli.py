@@ -418,6 +418,15 @@ class TestRedrive:
             "arn:aws:states:us-east-1:123456789012:execution:iam-user-monitor:run-2026-02-01"
         )
 
+    def test_a_run_whose_input_was_refused_is_not_redriven(
+        self, records: Table, machine: StepFunctions, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A redrive keeps the input: it would fail again."""
+        newest = "2026-02-03T10:00:00Z"
+        records.scan(newest, {}, status="FAILED", error_type="InvalidInput")
+        machine.described = [{"status": "FAILED"}] * 2 + [{"status": "SUCCEEDED", "redriveCount": 1}]
+        assert "run-2026-02-02" in run("redrive", "latest").stdout.splitlines()[0]
+
     def test_there_may_be_none(self, records: Table, machine: StepFunctions) -> None:
         result = run("redrive", "latest")
         assert result.exit_code == 2

@@ -23,7 +23,7 @@ def test_without_anything_nothing_but_python_is_needed() -> None:
     found = findings(NOTHING, {})
     assert [one.name for one in found.values() if one.needed and not one.there] == []
     assert "1.11.4 will be downloaded" in found["Terraform"].text
-    assert {one.name for one in found.values() if not one.there} == {"aws", "npm", "docker", "AWS credentials"}
+    assert {one.name for one in found.values() if not one.there} == {"aws", "npm", "Docker engine", "AWS credentials"}
 
 
 def test_a_terraform_that_is_too_old_is_named_with_what_is_needed() -> None:
@@ -37,6 +37,18 @@ def test_a_missing_venv_is_named_with_how_to_get_it() -> None:
     found = findings(NOTHING, {Path(sys.executable).name: None})["Python's venv"]
     assert not found.there
     assert "python3-venv" in found.text
+
+
+@pytest.mark.parametrize(
+    ("engine", "there", "text"),
+    [("28.1.1", True, "28.1.1, "), (None, False, "no engine"), ("", False, "no engine")],
+)
+def test_a_docker_client_alone_is_no_engine(tmp_path: Path, engine: str | None, there: bool, text: str) -> None:
+    client = tmp_path / "docker"
+    client.touch(mode=0o755)
+    found = findings({**NOTHING, "PATH": str(tmp_path)}, {"docker": engine})["Docker engine"]
+    assert (found.there, found.needed) == (there, False)
+    assert text in found.text
 
 
 def test_something_needed_that_is_missing_fails(

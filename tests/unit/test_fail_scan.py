@@ -34,7 +34,23 @@ def test_a_run_fails_with_its_original_error(clock: Clock, stepfunctions: FakeSt
     message = str(raised.value)
     assert "scan 2026-01-31T10:00:00Z failed: AccessDenied: no iam:ListUsers." in message
     assert "700 users scanned, 675 records written in 2 pages." in message
-    assert message.endswith("Redrive this execution to resume the scan at its checkpoint.")
+    assert message.endswith("Grant what is missing, then redrive this execution to resume the scan at its checkpoint.")
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        ("InvalidConfiguration", "Deploy again, which sets the environment of the functions, then redrive this"),
+        ("LockHeld", "When that one has ended, redrive this"),
+        ("LockLost", "When that one has ended, redrive this"),
+        ("TableThrottled", "resume the scan with this page when the table takes writes again"),
+        ("Sandbox.Timedout", ". Redrive this execution to resume the scan at its checkpoint."),
+    ],
+)
+def test_the_advice_fits_the_failure(clock: Clock, stepfunctions: FakeStepFunctions, error: str, advice: str) -> None:
+    with pytest.raises(ScanFailed) as raised:
+        fail(clock, stepfunctions, {"error": {"Error": error, "Cause": "why"}, "redrive_count": 0})
+    assert advice in str(raised.value)
 
 
 def test_an_input_that_was_refused_is_not_to_be_redriven(clock: Clock, stepfunctions: FakeStepFunctions) -> None:

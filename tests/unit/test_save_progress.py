@@ -140,8 +140,36 @@ def test_a_scan_whose_lock_is_anothers_stops_before_it_saves(scene: Scene) -> No
     scene.given("RUNNING")
     scene.given_lock(OTHER)
 
-    with scene.untouched(), pytest.raises(LockLost, match=f"held by {OTHER}"):
+    with scene.untouched(), pytest.raises(LockLost, match=f"held by {OTHER} until 2026-01-31T10:10:00Z, unless"):
         save(scene, first_cursor(), page(0), [])
+
+
+def lost(scene: Scene, at: Cursor, run: Run | None = None) -> str:
+    """Return why a page cannot be saved when another execution has the lock."""
+    scene.given_lock(OTHER)
+    with scene.untouched(), pytest.raises(LockLost) as raised:
+        save(scene, at, page(0), [], run=run)
+    return str(raised.value)
+
+
+def test_a_lease_that_had_ended_is_told_from_a_lock_that_was_deleted(scene: Scene) -> None:
+    scene.given("RUNNING")
+    scene.clock.wait(LEASE - 1)
+    assert "it was deleted while this scan had it, until 2026-01-31T10:10:00Z at least" in lost(scene, first_cursor())
+    scene.clock.wait(1)
+    over = "this scan has not renewed it since 2026-01-31T10:00:00Z, and its lease of 600 s is over"
+    assert over in lost(scene, first_cursor())
+
+
+def test_the_lease_counts_from_the_page_before(scene: Scene) -> None:
+    scene.given("RUNNING", sequence=1)
+    scene.clock.wait(LEASE + 60)
+    assert "deleted while this scan had it, until 2026-01-31T10:15:00Z" in lost(scene, cursor(listed_from=LATER))
+
+
+def test_a_lock_that_was_freed_by_a_stop_was_not_deleted(scene: Scene) -> None:
+    scene.given("ABORTED")
+    assert "it was freed when this run was stopped" in lost(scene, first_cursor(), run=scene.run(2))
 
 
 def test_a_run_that_was_redriven_past_acquire_lock_goes_on_as_the_next_attempt(scene: Scene) -> None:
