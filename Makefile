@@ -118,7 +118,8 @@ bench: $(INSTALLED) $(PACKAGE) ## Measure time, calls and cost beside a single p
 	@$(PY) -m tests.bench && missed=0 || missed=$$?; $(MAKE) docs; exit $$missed
 
 .PHONY: test-aws
-test-aws: $(INSTALLED) ## Try the stack that is deployed to your AWS account: starts, stops and redrives scans
+test-aws: on-aws $(INSTALLED) ## Try the stack that is deployed to your AWS account: starts, stops and redrives scans
+	@$(PY) -m tests.aws.preflight
 	@RUN_ON_AWS=1 $(PY) -m pytest -p no:cacheprovider tests/aws tests/statemachine/test_test_state.py
 
 .PHONY: pytest
@@ -145,16 +146,21 @@ format: $(INSTALLED) ## Format the Python code and the Terraform configuration
 	@$(VENV)/bin/ruff format --no-cache .
 	@terraform fmt -recursive terraform
 
+# What is for a real account does not go to a local AWS, whatever build/local.env has set.
+.PHONY: on-aws
+on-aws:
+	@$(PYTHON) -m tests.local_aws.real_aws
+
 .PHONY: plan deploy destroy
-plan: $(PACKAGE) ## Show what a deployment to your AWS account would change
+plan: on-aws $(PACKAGE) ## Show what a deployment to your AWS account would change
 	@terraform -chdir=terraform init -input=false
 	@terraform -chdir=terraform plan
 
-deploy: $(PACKAGE) ## Deploy to your AWS account
+deploy: on-aws $(PACKAGE) ## Deploy to your AWS account
 	@terraform -chdir=terraform init -input=false
 	@terraform -chdir=terraform apply
 
-destroy: ## Remove the deployment, records included, from your AWS account
+destroy: on-aws ## Remove the deployment, records included, from your AWS account
 	@terraform -chdir=terraform apply -var deletion_protection_enabled=false
 	@terraform -chdir=terraform destroy -var deletion_protection_enabled=false
 

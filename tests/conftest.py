@@ -37,6 +37,7 @@ def no_real_aws() -> Iterator[None]:
 def pytest_configure() -> None:
     """Prepare the process that runs the tests, and every worker of it."""
     _take_interrupts()
+    _take_the_region()
     _read_botocore_data_once()
 
 
@@ -47,6 +48,12 @@ def _take_interrupts() -> None:
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _take_the_region() -> None:
+    """On AWS, look where Terraform and the AWS CLI look, too: boto3 itself does not know AWS_REGION."""
+    if os.environ.get("RUN_ON_AWS") and (region := os.environ.get("AWS_REGION")):
+        os.environ["AWS_DEFAULT_REGION"] = region
 
 
 def _read_botocore_data_once() -> None:

@@ -136,9 +136,32 @@ def shell_environment(client_environment: Mapping[str, str], outputs: Mapping[st
         "DYNAMODB_TABLE_NAME": outputs["dynamodb_table_name"],
         "LOG_GROUP_PREFIX": log_group.removesuffix("-emit-metrics"),
     }
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    # The development environment has the AWS CLI, too, for those who have none.
-    return "\n".join([*lines, f'export PATH="$PATH":{shlex.quote(str(Path(sys.executable).parent))}']) + "\n"
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+    return _SHELL_ENVIRONMENT.format(
+        names=" ".join([*variables, "PATH"]), exports=exports, path=shlex.quote(str(Path(sys.executable).parent))
+    )
+
+
+# For any POSIX shell. Whoever reads it twice leaves it first, so that what was before is still known.
+_SHELL_ENVIRONMENT = """\
+# Sends AWS clients of this shell to the local AWS. `leave_local_aws` puts back what was set before.
+if command -v leave_local_aws >/dev/null 2>&1; then leave_local_aws; fi
+for _name in {names}; do
+  eval "_was_$_name=\\${{$_name-}} _had_$_name=\\${{$_name+set}}"
+done
+leave_local_aws() {{
+  for _name in {names}; do
+    eval "if [ -n \\"\\$_had_$_name\\" ]; then export $_name=\\"\\$_was_$_name\\"; else unset $_name; fi"
+    unset "_was_$_name" "_had_$_name"
+  done
+  unset _name
+  unset -f leave_local_aws
+}}
+unset _name
+{exports}
+# The development environment has the AWS CLI, too, for those who have none.
+export PATH="$PATH":{path}
+"""
 
 
 def facts_as_json(execution: Execution, facts: Facts, checks: Sequence[Check], users: int) -> dict[str, Any]:
