@@ -16,6 +16,18 @@ INTERLEAVINGS ?= 1000000
 SEED ?= 0
 BY ?=
 
+# What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
+VALUES := EXECUTION LIMIT SCAN AT FROM TO FORMAT ALL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS
+SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
+# The shell's USER is who is logged in, not who is asked for.
+ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
+  $(if $(findstring command,$(origin USER)),USER)
+literal = $(eval override $(1) := $$(value $(1)))$(eval override ASKED_$(1) := $$(value $(1)))$(eval export ASKED_$(1))
+$(foreach name,$(ASKED),$(call literal,$(name)))
+# --at="$$ASKED_AT" where AT is set, and nothing otherwise; and the same for arguments.
+option = $(if $(filter $(1),$(ASKED)),$(2)="$$ASKED_$(1)")
+value_of = $(if $(filter $(1),$(ASKED)),-- "$$ASKED_$(1)" $(if $(and $(2),$(filter $(2),$(ASKED))),"$$ASKED_$(2)"))
+
 VENV := build/venv
 INSTALLED := $(VENV)/.installed
 PY := $(VENV)/bin/python
@@ -66,19 +78,24 @@ $(PACKAGE): $(PACKAGE_SOURCES)
 
 .PHONY: run
 run: $(INSTALLED) $(PACKAGE) ## Scan USERS (250) users on a local AWS, verify, and take it down
-	@$(PY) -m tests.local_aws run --users '$(USERS)' --port '$(PORT)'
+	@$(PY) -m tests.local_aws run $(call option,USERS,--users) $(call option,PORT,--port)
 
 .PHONY: up
 up: $(INSTALLED) $(PACKAGE) ## Deploy to a local AWS and leave it running (PORT: a free one)
-	@$(PY) -m tests.local_aws up --users '$(USERS)' --port '$(PORT)'
+	@$(PY) -m tests.local_aws up $(call option,USERS,--users) $(call option,PORT,--port)
 
 .PHONY: down
 down: $(INSTALLED) ## Stop the local AWS that `make up` started
 	@$(PY) -m tests.local_aws down
 
 .PHONY: break mend
-break: $(INSTALLED) ## Let calls on it fail: CALL=dynamodb:BatchWriteItem FAULT=throttled
-	@$(PY) -m tests.local_aws break --call '$(CALL)' --fault '$(FAULT)' --numbers '$(NUMBERS)' --by '$(BY)'
+BREAK := CALL FAULT NUMBERS BY
+override ASKED_UNKNOWN := $(filter-out $(BREAK) PYTHON,$(SET_ON_THE_COMMAND_LINE))
+export ASKED_UNKNOWN
+break: $(INSTALLED) ## Let calls on it fail: CALL=dynamodb:BatchWriteItem FAULT=throttled (NUMBERS=2-, BY=write_batch)
+	@[ -z "$$ASKED_UNKNOWN" ] || { echo "error: make break knows $(BREAK), not $$ASKED_UNKNOWN" >&2; exit 2; }
+	@$(PY) -m tests.local_aws break $(call option,CALL,--call) $(call option,FAULT,--fault) \
+	  $(call option,NUMBERS,--numbers) $(call option,BY,--by)
 
 mend: $(INSTALLED) ## Let every call on it succeed again
 	@$(PY) -m tests.local_aws mend
@@ -102,7 +119,7 @@ test-faults: ## Run the fault matrix, every state and every fault, and print it 
 
 .PHONY: simulate
 simulate: $(INSTALLED) ## Look at INTERLEAVINGS (1000000) random interleavings from SEED (0) on; a failing one is told as a story
-	@$(PY) -m tests.simulator --interleavings '$(INTERLEAVINGS)' --seed '$(SEED)'
+	@$(PY) -m tests.simulator $(call option,INTERLEAVINGS,--interleavings) $(call option,SEED,--seed)
 
 .PHONY: simulate-mutants
 simulate-mutants: $(INSTALLED) ## Take the fence out clause by clause, and tell what goes wrong without each
@@ -124,7 +141,7 @@ test-aws: on-aws $(INSTALLED) ## Try the stack that is deployed to your AWS acco
 
 .PHONY: pytest
 pytest: $(INSTALLED) $(PACKAGE)
-	@$(PY) -m pytest -p no:cacheprovider --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	@$(PY) -m pytest -p no:cacheprovider $(call option,WORKERS,--numprocesses) --dist loadfile --no-loadscope-reorder $$ASKED_TESTS
 
 .PHONY: lint
 lint: $(INSTALLED) $(CHECKOV_INSTALLED) ## Check style and format, and scan the configuration for security
@@ -166,16 +183,6 @@ destroy: on-aws ## Remove the deployment, records included, from your AWS accoun
 
 # The operator commands are those of iam-user-monitor: on your AWS account, or on the local AWS after `. build/local.env`.
 # make itself answers any failure with exit status 2; the command's own statuses are in the README.
-# What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
-VALUES := EXECUTION LIMIT SCAN AT FROM TO FORMAT ALL
-# The shell's USER is who is logged in, not who is asked for.
-ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
-  $(if $(findstring command,$(origin USER)),USER)
-literal = $(eval override $(1) := $$(value $(1)))$(eval override ASKED_$(1) := $$(value $(1)))$(eval export ASKED_$(1))
-$(foreach name,$(ASKED),$(call literal,$(name)))
-# --at="$$ASKED_AT" where AT is set, and nothing otherwise; and the same for arguments.
-option = $(if $(filter $(1),$(ASKED)),$(2)="$$ASKED_$(1)")
-value_of = $(if $(filter $(1),$(ASKED)),-- "$$ASKED_$(1)" $(if $(and $(2),$(filter $(2),$(ASKED))),"$$ASKED_$(2)"))
 OPERATE = $(PY) -m functions.cli
 
 .PHONY: start redrive scans users history diff

@@ -1,0 +1,117 @@
+"""Values that are given to make reach the commands as data: neither make nor the shell reads them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+HOSTILE = (
+    "x'; touch {file}; '",
+    'x"; touch {file}; "',
+    "`touch {file}`",
+    "$(touch {file})",
+    "$(shell touch {file})",
+    "x; touch {file} #",
+    "$HOME \\ $$ %",
+    "",
+)
+TARGETS = {
+    "run": {"USERS": "--users", "PORT": "--port"},
+    "up": {"USERS": "--users", "PORT": "--port"},
+    "simulate": {"INTERLEAVINGS": "--interleavings", "SEED": "--seed"},
+    "pytest": {"WORKERS": "--numprocesses"},
+    "scans": {"LIMIT": "--limit", "FORMAT": "--format"},
+    "users": {"SCAN": "--scan", "AT": "--at"},
+    "redrive": {"EXECUTION": ""},
+    "history": {"USER": ""},
+    "diff": {"FROM": "", "TO": ""},
+}
+
+
+def make(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def told(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    """Return what the command was given; what make had to build before has lines of its own."""
+    given: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return given
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> str:
+    """Return a Python that tells what it was given."""
+    script = tmp_path / "python"
+    script.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    script.chmod(0o755)
+    return str(script)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_value_is_data(target: str, python: str, tmp_path: Path) -> None:
+    options, file = TARGETS[target], tmp_path / "touched"
+    for hostile in HOSTILE:
+        value = hostile.format(file=file)
+
+        done = make(target, f"PY={python}", *(f"{name}={value}" for name in options))
+
+        assert done.returncode == 0, done.stderr
+        given = told(done)
+        for option in options.values():
+            assert (f"{option}={value}" if option else value) in given
+        assert not file.exists(), hostile
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_so_it_is_from_the_environment(hostile: str, python: str, tmp_path: Path) -> None:
+    value = hostile.format(file=tmp_path / "touched")
+    assert f"--users={value}" in told(make("run", f"PY={python}", USERS=value))
+    assert not (tmp_path / "touched").exists()
+
+
+def test_tests_are_several_words(python: str, tmp_path: Path) -> None:
+    file = tmp_path / "touched"
+    value = f"tests/unit tests/docs; $(touch {file}) $(shell touch {file})"
+    given = told(make("pytest", f"PY={python}", f"TESTS={value}"))
+    assert given[-6:] == ["tests/unit", "tests/docs;", "$(touch", f"{file})", "$(shell", "touch", f"{file})"][-6:]
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("name", ["CALL", "FAULT", "NUMBERS", "BY"])
+def test_what_is_to_break_is_data(name: str, tmp_path: Path) -> None:
+    good = {"CALL": "dynamodb:BatchWriteItem", "FAULT": "throttled"}
+    hostile = f"x'; touch {tmp_path}/touched; '$(touch {tmp_path}/touched)`touch {tmp_path}/touched`"
+
+    done = make("break", *(f"{key}={value}" for key, value in {**good, name: hostile}.items()))
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: "), done.stderr
+    assert not (tmp_path / "touched").exists()
+
+
+def test_break_refuses_what_it_does_not_know() -> None:
+    done = make("break", "CALL=iam:ListUsers", "FAULT=throttled", "NUMBER=2-", "USERS=3")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] in {
+        "error: make break knows CALL FAULT NUMBERS BY, not NUMBER USERS",
+        "error: make break knows CALL FAULT NUMBERS BY, not USERS NUMBER",
+    }
+
+
+def test_the_help_of_break_names_all_it_knows() -> None:
+    (line,) = [line for line in make("help").stdout.splitlines() if "make break" in line]
+    for name in ("CALL=", "FAULT=", "NUMBERS=", "BY="):
+        assert name in line
