@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.local_aws.aws import meter
 from tests.local_aws.run import scan
+from tests.local_aws.run.scan import history_events
 from tests.support.waiting import next_second
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
     from tests.local_aws.aws.emulator import Emulator
 
 WORKFLOW, SINGLE, LISTING = "workflow", "single process", "listing alone"
-
-# Events of a Standard workflow's history (Step Functions developer guide, "Standard workflow history"): a state is
-# entered and left; a Lambda task is scheduled, starts and succeeds between; so does a Map, and each of its iterations.
-_EVENTS = {"Task": 5, "Choice": 2, "Succeed": 2, "Pass": 2, "Map": 4}
-_EVENTS_OF_ITERATION = 2
-_EVENTS_OF_EXECUTION = 2
 
 
 @dataclass
@@ -90,16 +85,6 @@ def workflow(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: 
         history_events=history_events(visits, batches),
         largest_payload=execution.largest_payload,
     )
-
-
-def history_events(visits: Mapping[str, int], batches: int) -> int:
-    """Return how many events AWS records, given the visits of the states and the iterations of WriteRecords."""
-    kinds = {"WriteRecords": "Map", "ScanSucceeded": "Succeed", "ScanSkipped": "Succeed"}
-    top = sum(
-        count * _EVENTS[kinds.get(state, "Choice" if state.endswith("?") else "Task")]
-        for state, count in visits.items()
-    )
-    return _EVENTS_OF_EXECUTION + top + batches * (_EVENTS_OF_ITERATION + _EVENTS["Task"])
 
 
 def single(aws: Emulator, table: str, way: str, users: int, latency_ms: float, runs: int) -> Measurement:

@@ -8,9 +8,10 @@ import pytest
 
 from tests.bench import __main__ as bench
 from tests.bench import cold_start, cost
-from tests.bench.measure import LISTING, SINGLE, WORKFLOW, Measurement, history_events
+from tests.bench.measure import LISTING, SINGLE, WORKFLOW, Measurement
 from tests.bench.report import RESULT as RESULT_FILE
 from tests.bench.report import Report
+from tests.local_aws.run.scan import history_events
 from tests.support.engine import engine
 from tests.support.paths import REPOSITORY
 

@@ -95,13 +95,25 @@ def test_up_leaves_an_aws_running_that_down_stops(tmp_path: Path) -> None:
             lambda: client.describe_execution(executionArn=arn)["status"] == "SUCCEEDED", "no success", seconds=60
         )
 
+        # The commands that it prints, as typed
+        printed = up.stdout.split("\nLook further\n")[1].split("\n\n")[0].splitlines()
+        typed = "\n".join(line.strip() for line in printed)
+        shell = subprocess.run(
+            ["bash", "-ec", typed], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (shell.returncode, shell.stderr) == (0, "")
+        assert "Scan completed successfully" in shell.stdout
+
         again = run("up", "--users", "3", build=tmp_path)
         assert again.returncode == 0, again.stdout + again.stderr
         assert f"runs already at {facts['endpoint_url']}" in again.stdout
+        # Somebody kills it
+        os.kill(facts["pid"], signal.SIGKILL)
     finally:
         down = run("down", build=tmp_path)
     assert down.returncode == 0, down.stderr
     assert processes_of(tmp_path) == []
+    assert list((tmp_path / "up").glob("emulator-*")) == []
     assert not (tmp_path / "local.json").exists()
     assert "no local AWS is up" in run("down", build=tmp_path).stdout
 

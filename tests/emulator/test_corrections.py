@@ -998,6 +998,25 @@ def test_every_correction_has_a_test_of_its_defect() -> None:
     assert [name for name in CORRECTIONS if f'defect("{name}"' not in source] == []
 
 
+class TestInput:
+    @staticmethod
+    def refused(account: Account) -> bool:
+        definition = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
+        machine = {"name": account.name("machine"), "definition": definition, "roleArn": account.admin}
+        arn = account.states.create_state_machine(**machine)["stateMachineArn"]
+        try:
+            account.states.start_execution(stateMachineArn=arn, input="not json")
+        except ClientError as error:
+            return error.response["Error"]["Code"] == "InvalidExecutionInput"
+        return False
+
+    def test_an_input_that_is_no_json_starts_nothing(self, aws: Account) -> None:
+        assert self.refused(aws)
+
+    def test_defect(self, bare: Account) -> None:
+        defect("states_input", not self.refused(bare))
+
+
 class TestTracing:
     @staticmethod
     def described(account: Account, *, update: bool) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -244,6 +245,44 @@ def test_killed_parent_takes_everything_along(parent: tuple[subprocess.Popen[str
     assert is_alive(bystander)
     eventually(lambda: not is_listening(port), "the port outlived the emulator")
     assert entries(tmp_path) == ["busy.json", "emulator.log"]
+
+
+def test_what_a_killed_emulator_left_is_swept_and_a_living_one_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "up"
+    killed = emulator.start(log_file=folder / "emulator.log", detached=True)
+    os.kill(killed.pid, signal.SIGKILL)
+    eventually(lambda: not is_alive(killed.pid), "it is killed")
+    (left,) = folder.glob("emulator-*")
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(left / "_worker.py")])
+    with emulator.running(log_file=folder / "emulator.log") as living:
+        emulator.sweep(folder)
+
+        assert worker.wait(10) == -signal.SIGKILL
+        assert not left.exists()
+        assert len(list(folder.glob("emulator-*"))) == 1
+        assert living.client("sts").get_caller_identity()["Account"]
+    assert entries(folder) == ["emulator.log"]
+
+
+def test_the_sources_stay_as_they_are(tmp_path: Path) -> None:
+    """As in a clean clone, in which make keeps Python from writing what it compiled."""
+    for name in ("functions", "tests"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    log_file = tmp_path / "build" / "emulator.log"
+    script = (
+        "import pathlib, sys; from tests.local_aws.aws import emulator; "
+        "emulator.start(log_file=pathlib.Path(sys.argv[1])).stop()"
+    )
+
+    subprocess.run(
+        [sys.executable, "-c", script, str(log_file)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+    )
+
+    assert log_file.exists()
+    assert list(tmp_path.rglob("__pycache__")) == []
 
 
 def test_ctrl_c_in_the_parent_ends_everything(parent: tuple[subprocess.Popen[str], list[int]], tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_a_shell_can_leave_the_local_aws(tmp_path: Path, shell: str) -> None:
         "log_group_names": {"emit_metrics": "/aws/lambda/p-emit-metrics"},
         "state_machine_arn": "arn:m",
         "dynamodb_table_name": "t",
+        "clean_up_dead_letter_queue_url": "http://127.0.0.1:1/q",
     }
     file = tmp_path / "local.env"
     local = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_PROFILE": "default", "AWS_SESSION_TOKEN": ""}

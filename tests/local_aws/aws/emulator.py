@@ -244,6 +244,22 @@ def start(
     return emulator
 
 
+def sweep(folder: Path) -> None:
+    """Remove what emulators have left in a folder that were killed: their Lambda workers and their temporary files.
+
+    Call it where no emulator is being started in the folder at the same time.
+    """
+    for work_dir in folder.resolve().glob("emulator-*/"):
+        listing = subprocess.run(["ps", "-ww", "-A", "-o", "pid=,command="], capture_output=True, text=True, check=True)
+        processes = [line.strip().partition(" ") for line in listing.stdout.splitlines() if str(work_dir) in line]
+        if any(_SERVER in command.split() for _, _, command in processes):
+            continue
+        for pid, _, _ in processes:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(int(pid), signal.SIGKILL)
+        shutil.rmtree(work_dir, ignore_errors=True)
+
+
 def is_running(pid: int) -> bool:
     """Tell whether process ``pid`` is an emulator of ours."""
     command = _command_line(pid)
@@ -331,6 +347,8 @@ def _child_environment(work_dir: Path, port: int, auth: bool, extra: Mapping[str
         **{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
         "TZ": "UTC",
         "PYTHONUNBUFFERED": "1",
+        # Nothing is left behind in the sources.
+        "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_EC2_METADATA_DISABLED": "true",
         # Listeners of services nobody asked for.
         "SFTP_ENABLED": "0",

@@ -22,6 +22,7 @@ def run(build: Path, users: int, port: int | None) -> int:
     with only_one(work_dir):
         for file in (facts_file, picture_file):
             file.unlink(missing_ok=True)
+        emulator.sweep(work_dir)
         # A former run's state is about an AWS that is gone.
         shutil.rmtree(work_dir / "deployment", ignore_errors=True)
         say("Starting the local AWS")

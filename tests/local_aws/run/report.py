@@ -53,14 +53,14 @@ def path_of(visits: Sequence[Visit]) -> str:
     parts: list[str] = []
     position = 0
     while position < len(names):
-        length, times = _longest_repetition(names, position)
+        length, times = longest_repetition(names, position)
         run = " → ".join(names[position : position + length])
         parts.append(run if times == 1 else f"{times} × ({run})")
         position += length * times
     return " → ".join(parts)
 
 
-def _longest_repetition(names: list[str], start: int) -> tuple[int, int]:
+def longest_repetition(names: list[str], start: int) -> tuple[int, int]:
     """Return the length and the number of the repetitions that cover most from a position on."""
     best = (1, 1)
     for length in range(1, (len(names) - start) // 2 + 1):
@@ -94,7 +94,8 @@ def summary(execution: Execution, facts: Facts, checks: Sequence[Check]) -> list
         ),
         f"Manifest        {manifest.get('status', 'none')}",
         f"Lock            {'free' if facts.lock is None else 'held by ' + facts.lock['owner']}",
-        f"History         {len(execution.events)} events, largest payload {execution.largest_payload / 1024:.0f} KiB",
+        f"History         {execution.history_events} events on AWS, "
+        f"largest payload {execution.largest_payload / 1024:.0f} KiB",
         "",
         "Some records",
         *[f"  {json.dumps(record, default=int)}" for record in facts.records[:RECORDS_SHOWN]],
@@ -114,7 +115,7 @@ def _state_times(visits: Sequence[Visit]) -> list[str]:
 
 
 def commands_to_look_further(environment_file: str) -> list[str]:
-    """Return commands for the AWS CLI that show more of a local AWS that keeps running."""
+    """Return commands for the AWS CLI, version 1 or 2, that show more of a local AWS that keeps running."""
     manifests = '{":k": {"S": "__scan__"}, ":p": {"S": "scan#"}}'
     return [
         f". {environment_file}",
@@ -123,7 +124,10 @@ def commands_to_look_further(environment_file: str) -> list[str]:
         'aws dynamodb query --table-name "$DYNAMODB_TABLE_NAME" --no-scan-index-forward '
         "--key-condition-expression 'user_name = :k AND begins_with(scan_timestamp, :p)' "
         f"--expression-attribute-values '{manifests}'",
-        'aws logs tail "$LOG_GROUP_PREFIX-emit-metrics"',
+        'aws logs filter-log-events --log-group-name "$LOG_GROUP_PREFIX-emit-metrics" --query "events[].message" '
+        "--output text",
+        # Version 1 of the AWS CLI has an address of its own for SQS, unless it is told one.
+        'aws --endpoint-url "$AWS_ENDPOINT_URL" sqs receive-message --queue-url "$CLEAN_UP_DEAD_LETTER_QUEUE_URL"',
     ]
 
 
@@ -134,6 +138,7 @@ def shell_environment(client_environment: Mapping[str, str], outputs: Mapping[st
         **client_environment,
         "STATE_MACHINE_ARN": outputs["state_machine_arn"],
         "DYNAMODB_TABLE_NAME": outputs["dynamodb_table_name"],
+        "CLEAN_UP_DEAD_LETTER_QUEUE_URL": outputs["clean_up_dead_letter_queue_url"],
         "LOG_GROUP_PREFIX": log_group.removesuffix("-emit-metrics"),
     }
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
@@ -179,7 +184,7 @@ def facts_as_json(execution: Execution, facts: Facts, checks: Sequence[Check], u
         "metrics": facts.metrics,
         "lock_released": facts.lock is None,
         "manifest_status": manifest.get("status"),
-        "history_events": len(execution.events),
+        "history_events": execution.history_events,
         "largest_payload_bytes": execution.largest_payload,
         "path": [visit.state for visit in execution.visits],
         "checks": [{"name": check.name, "passed": check.passed, "found": check.found} for check in checks],

@@ -6,6 +6,7 @@ documentation, so that a mistake in the functions cannot hide itself.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,12 @@ METRICS = ("UsersScanned", "RecordsWritten", "Errors", "Duration", "Success")
 REDRIVE_WINDOW_DAYS = 14
 METRIC_NAMESPACE = "IAMUserMonitor"
 LOCK_KEY = {"user_name": {"S": "__execution_lock__"}, "scan_timestamp": {"S": "lock"}}
+
+# Events of a Standard workflow's history (Step Functions developer guide, "Standard workflow history"): a state is
+# entered and left; a Lambda task is scheduled, starts and succeeds between; so does a Map, and each of its iterations.
+_EVENTS = {"Task": 5, "Choice": 2, "Succeed": 2, "Pass": 2, "Map": 4}
+_EVENTS_OF_ITERATION = 2
+_EVENTS_OF_EXECUTION = 2
 
 Clients = Callable[[str], Any]
 """Returns the boto3 client of a service."""
@@ -60,9 +67,31 @@ class Execution:
         return list(visits(self.events))
 
     @property
+    def batches(self) -> int:
+        """The iterations of WriteRecords, as ListUsers cut them."""
+        left = (event.get("stateExitedEventDetails", {}) for event in self.events)
+        pages = (json.loads(details["output"])["page"] for details in left if details.get("name") == "ListUsers")
+        return sum(len(page["batches"]) for page in pages)
+
+    @property
+    def history_events(self) -> int:
+        """How many events AWS would record, where nothing is retried; the emulator leaves some out."""
+        return history_events(Counter(visit.state for visit in self.visits), self.batches)
+
+    @property
     def largest_payload(self) -> int:
         """The largest input or output of any event, in bytes."""
         return max((len(text.encode()) for text in _payloads(self.events)), default=0)
+
+
+def history_events(visits: Mapping[str, int], batches: int) -> int:
+    """Return how many events AWS records, given the visits of the states and the iterations of WriteRecords."""
+    kinds = {"WriteRecords": "Map", "ScanSucceeded": "Succeed", "ScanSkipped": "Succeed"}
+    top = sum(
+        count * _EVENTS[kinds.get(state, "Choice" if state.endswith("?") else "Task")]
+        for state, count in visits.items()
+    )
+    return _EVENTS_OF_EXECUTION + top + batches * (_EVENTS_OF_ITERATION + _EVENTS["Task"])
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ def up(build: Path, users: int, port: int | None) -> int:
     with only_one(work_dir):
         aws = _running_emulator(facts_file)
         if aws is None:
+            emulator.sweep(work_dir)
             say("Starting the local AWS")
             aws = emulator.start(log_file=work_dir / "emulator.log", port=port, detached=True)
             shutil.rmtree(work_dir / "deployment", ignore_errors=True)
@@ -52,6 +53,7 @@ def down(build: Path) -> int:
         print("no local AWS is up")
         return 0
     emulator.stop(json.loads(facts_file.read_text())["pid"])
+    emulator.sweep(build / "up")
     facts_file.unlink()
     (build / LOCAL_ENVIRONMENT).unlink(missing_ok=True)
     print("the local AWS is stopped")

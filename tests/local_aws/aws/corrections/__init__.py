@@ -53,6 +53,7 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "states_paths": stepfunctions.paths,
     "states_scheduled_task": stepfunctions.scheduled_task,
     "states_retry_delay": stepfunctions.retry_delay,
+    "states_input": stepfunctions.execution_input,
     "states_tracing": stepfunctions.tracing,
     "states_test_state": single_state.errors,
     "state_machine_role": roles.state_machine_role,

@@ -335,6 +335,29 @@ def retry_delay() -> None:
     wrap(service("stepfunctions"), "_find_matching_retrier", with_delay)
 
 
+def execution_input() -> None:
+    """Refuse to start an execution whose input is no JSON.
+
+    AWS: "InvalidExecutionInput: The provided JSON input data is not valid" (API reference, StartExecution).
+
+    MiniStack takes any text. To go when it refuses.
+    """
+    states = service("stepfunctions")
+
+    def checked(start: Any) -> Any:
+        def start_execution(data: dict[str, Any]) -> Any:
+            try:
+                json.loads(data.get("input", "{}"))
+            except ValueError as error:
+                message = f"Invalid State Machine Execution Input: '{error}'"
+                return states.error_response_json("InvalidExecutionInput", message, 400)
+            return start(data)
+
+        return start_execution
+
+    wrap(states, "_start_execution", checked)
+
+
 def tracing() -> None:
     """Return a state machine's tracing configuration as it was given.
 
