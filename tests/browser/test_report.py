@@ -105,10 +105,29 @@ def test_a_failure_shows_where_and_why(look: Look) -> None:
     assert "FAILED\tthe execution succeeded" in seen["text"]
 
 
-@pytest.mark.parametrize("width", [360, 1000])
+@pytest.mark.parametrize("width", [360, 420, 1000])
 def test_it_fits_a_phone_and_a_desktop_whatever_a_user_is_called(look: Look, width: int) -> None:
     seen = look(html_report.page(execution(SUCCESS), facts("n" * 64), []), width)
     assert seen["overflow"] <= 0
+    # What is wider is moved aside, and neither shrinks beyond reading nor breaks words into a letter a line
+    assert min(seen["letters"]) >= 8
+    assert max(seen["cells"]) <= 5
+
+
+def test_many_pages_share_a_row(look: Look) -> None:
+    path = [*SUCCESS[:2], *LOOP * 10, *SUCCESS[-4:]]
+    seen = look(html_report.page(execution(path), facts(), []))
+    assert len(seen["bars"]) == len(path)
+    assert len(set(seen["rows"])) == 2 + 1 + 4
+    assert "10 pages" in seen["text"]
+    assert "40.00 s" in seen["text"]
+
+
+def test_it_says_where_it_was_and_in_which_units(look: Look) -> None:
+    text = look(html_report.page(execution(SUCCESS), facts(), []))["text"]
+    assert "On the local AWS, an emulator on this machine: its times are not those of AWS." in text
+    assert "14.00 s" in text
+    assert "UsersScanned\t1,200\tcount" in text
 
 
 def test_a_users_name_is_text_and_never_markup(look: Look) -> None:

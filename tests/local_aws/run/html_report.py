@@ -7,6 +7,7 @@ from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from tests.local_aws.run.report import longest_repetition
 from tests.support import definition as state_machine
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from tests.local_aws.run.scan import Check, Execution, Facts, Visit
 
 RECORDS_SHOWN = 10
+FOLDED_FROM = 4
+"""So many pages, one like the other, share one row of the timeline."""
+
+_UNITS = {"Duration": "ms", "Success": "1 or 0"}
 
 _ROW, _NODE_WIDTH, _NODE_HEIGHT, _NODE_LEFT = 52, 170, 30, 150
 _BAR_ROW, _BAR_LEFT, _BAR_WIDTH = 22, 150, 560
@@ -33,10 +38,13 @@ dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); 
 dt { color: var(--pale); } dd { margin: 0; font-size: 1.3rem; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .2rem .6rem .2rem 0;
   border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
+.wide { overflow-x: auto; } .wide table { min-width: 48rem; } .wide td { min-width: 6rem; }
+.wide svg { min-width: 38rem; max-width: 100%; height: auto; }
+svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 .node { fill: var(--paper); stroke: var(--line); } .node.taken { fill: var(--fill); stroke: var(--taken); }
 .edge { fill: none; stroke: var(--line); } .edge.taken { stroke: var(--taken); stroke-width: 2; }
-.bar { fill: var(--taken); } .bar.open { fill: var(--bad); } .pale, svg .pale { color: var(--pale); fill: var(--pale); }
+.bar { fill: var(--taken); } .bar.odd { opacity: .6; } .bar.open { fill: var(--bad); }
+ .pale, svg .pale { color: var(--pale); fill: var(--pale); }
 .failed { color: var(--bad); } code { overflow-wrap: anywhere; }
 """
 
@@ -49,7 +57,7 @@ def page(execution: Execution, facts: Facts, checks: Sequence[Check]) -> str:
         "Users scanned": manifest.get("users_scanned", 0),
         "Records written": manifest.get("records_written", 0),
         "Errors": manifest.get("errors", 0),
-        "Seconds": round((execution.stopped - execution.started).total_seconds(), 2),
+        "Duration": f"{(execution.stopped - execution.started).total_seconds():,.2f} s",
         "Manifest": manifest.get("status", "none"),
         "Lock": "free" if facts.lock is None else "held",
     }
@@ -59,7 +67,8 @@ def page(execution: Execution, facts: Facts, checks: Sequence[Check]) -> str:
         f"<title>Scan {escape(facts.scan_timestamp)}: {escape(execution.status)}</title><style>{_STYLE}</style></head>",
         f'<body><h1>Scan {escape(facts.scan_timestamp)} <span class="status{"" if good else " bad"}">'
         f"{escape(execution.status)}</span></h1>",
-        f'<p class="pale"><code>{escape(execution.arn)}</code></p>',
+        '<p class="pale">On the local AWS, an emulator on this machine: its times are not those of AWS.<br>'
+        f"<code>{escape(execution.arn)}</code></p>",
         f'<p class="failed">{escape(execution.cause)}</p>' if execution.cause else "",
         "<dl>"
         + "".join(f"<div><dt>{escape(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in totals.items()),
@@ -68,7 +77,7 @@ def page(execution: Execution, facts: Facts, checks: Sequence[Check]) -> str:
         "<h2>Timeline</h2>",
         *_timeline(execution.visits),
         "<h2>Metrics</h2>",
-        *_table(("Metric", "Value"), facts.metrics.items()),
+        *_table(("Metric", "Value", "Unit"), ((n, v, _UNITS.get(n, "count")) for n, v in facts.metrics.items())),
         "<h2>Checks</h2>",
         *_table(("", "Check", "Found"), (("ok" if one.passed else "FAILED", one.name, one.found) for one in checks)),
         f"<h2>Records, {min(len(facts.records), RECORDS_SHOWN)} of {len(facts.records):,}</h2>",
@@ -98,7 +107,9 @@ def _graph(visits: Sequence[Visit]) -> Iterator[str]:
     taken = set(pairwise(visit.state for visit in visits))
     row = {name: number for number, name in enumerate(names)}
     height = _ROW * len(names)
-    yield f'<svg id="graph" viewBox="0 0 620 {height}" width="620" role="img" aria-label="State graph">'
+    yield (
+        f'<div class="wide"><svg id="graph" viewBox="0 0 620 {height}" width="620" role="img" aria-label="State graph">'
+    )
     for source, target in sorted(transitions(definition), key=lambda edge: edge in taken):
         yield _edge(source, target, row[source], row[target], (source, target) in taken)
     for name in names:
@@ -110,7 +121,7 @@ def _graph(visits: Sequence[Visit]) -> Iterator[str]:
             f'height="{_NODE_HEIGHT}"/><text x="{_NODE_LEFT + _NODE_WIDTH / 2}" y="{y + 19}" text-anchor="middle">'
             f"{escape(label)}</text></g>"
         )
-    yield "</svg>"
+    yield "</svg></div>"
 
 
 def _edge(source: str, target: str, above: int, below: int, is_taken: bool) -> str:
@@ -127,6 +138,20 @@ def _edge(source: str, target: str, above: int, below: int, is_taken: bool) -> s
     return f'<path class="edge{kind}" data-from="{escape(source)}" data-to="{escape(target)}" d="{path}"/>'
 
 
+def rows_of(visits: Sequence[Visit]) -> list[tuple[str, Sequence[Visit]]]:
+    """Return the rows of the timeline, with their labels: one a visit, but one for many pages that are alike."""
+    names = [visit.state for visit in visits]
+    rows: list[tuple[str, Sequence[Visit]]] = []
+    position = 0
+    while position < len(names):
+        length, times = longest_repetition(names, position)
+        taken = length * times if times >= FOLDED_FROM else 1
+        label = names[position] if taken == 1 else f"{times} pages"
+        rows.append((label, visits[position : position + taken]))
+        position += taken
+    return rows
+
+
 def _timeline(visits: Sequence[Visit]) -> Iterator[str]:
     """Draw one bar for each visit of a state, as the console does."""
     if not visits:
@@ -134,26 +159,33 @@ def _timeline(visits: Sequence[Visit]) -> Iterator[str]:
         return
     began = visits[0].entered
     whole = max((visit.left or visit.entered) - began for visit in visits).total_seconds() or 0.001
+    rows = rows_of(visits)
     yield (
-        f'<svg id="timeline" viewBox="0 0 {_BAR_LEFT + _BAR_WIDTH + 80} {_BAR_ROW * len(visits) + 4}" role="img" '
-        'aria-label="Timeline">'
+        f'<div class="wide"><svg id="timeline" viewBox="0 0 {_BAR_LEFT + _BAR_WIDTH + 80} {_BAR_ROW * len(rows) + 4}" '
+        'role="img" aria-label="Timeline">'
     )
-    for number, visit in enumerate(visits):
+    for number, (label, row) in enumerate(rows):
         y = _BAR_ROW * number
-        x = _BAR_LEFT + _BAR_WIDTH * (visit.entered - began).total_seconds() / whole
-        width = max(2.0, _BAR_WIDTH * visit.seconds / whole)
-        kind = "" if visit.left else " open"
-        yield (
-            f'<text x="{_BAR_LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(visit.state)}</text>'
-            f'<rect class="bar{kind}" x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="14" rx="2"/>'
-            f'<text class="pale" x="{x + width + 6:.1f}" y="{y + 15}">{visit.seconds:.2f} s</text>'
-        )
-    yield "</svg>"
+        yield f'<text x="{_BAR_LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(label)}</text>'
+        x = width = 0.0
+        for order, visit in enumerate(row):
+            x = _BAR_LEFT + _BAR_WIDTH * (visit.entered - began).total_seconds() / whole
+            width = max(2.0, _BAR_WIDTH * visit.seconds / whole)
+            kind = (" odd" if order % 2 else "") if visit.left else " open"
+            yield (
+                f'<rect class="bar{kind}" x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="14" rx="2">'
+                f"<title>{escape(visit.state)}: {visit.seconds:.2f} s</title></rect>"
+            )
+        seconds = ((row[-1].left or row[-1].entered) - row[0].entered).total_seconds()
+        yield f'<text class="pale" x="{x + width + 6:.1f}" y="{y + 15}">{seconds:.2f} s</text>'
+    yield "</svg></div>"
 
 
 def _records(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     columns = ("user_name", "user_id", "arn", "create_date", "password_last_used")
+    yield '<div class="wide">'
     yield from _table(columns, ([record.get(name) for name in columns] for record in records))
+    yield "</div>"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
