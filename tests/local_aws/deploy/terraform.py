@@ -103,8 +103,8 @@ class Terraform:
         if not os.path.exists(kept.get("TF_CLI_CONFIG_FILE", "")):
             # Terraform would only warn of it, each time.
             kept.pop("TF_CLI_CONFIG_FILE", None)
-        # Terraform and the provider, both written in Go, allocate hundreds of megabytes and end soon: to collect garbage
-        # less often saves a third of the time they take of the processor.
+        # Terraform and the provider, both written in Go, allocate hundreds of megabytes and end soon: to collect
+        # garbage less often saves a third of the time they take of the processor.
         return {"GOGC": "400", **kept, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
 
     def init(self) -> None:
