@@ -15,6 +15,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+from tests.local_aws import processes
 from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually
 
@@ -38,8 +39,7 @@ def run(*arguments: str, build: Path, **environment: str) -> subprocess.Complete
 
 def processes_of(build: Path) -> list[str]:
     """Return the command lines of all processes that mention the build folder."""
-    listing = subprocess.run(["ps", "-ww", "-A", "-o", "pid=,command="], capture_output=True, text=True, check=True)
-    return [line for line in listing.stdout.splitlines() if str(build) in line]
+    return list(processes.naming(str(build)).values())
 
 
 @contextmanager

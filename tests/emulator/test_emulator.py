@@ -21,6 +21,7 @@ from botocore.config import Config
 from tests.emulator.conftest import Account
 from tests.local_aws.aws import emulator, meter
 from tests.local_aws.errors import LocalAwsError
+from tests.local_aws.processes import is_alive
 from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually
 
@@ -71,16 +72,6 @@ def start_busy_function(account: Account, file: Path) -> list[int]:
     eventually(lambda: file.exists() and file.stat().st_size > 0, "the function did not start")
     processes: list[int] = json.loads(file.read_text())
     return processes
-
-
-def is_alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return not Path("/proc/self").exists()
 
 
 def is_listening(port: int, host: str = "127.0.0.1") -> bool:

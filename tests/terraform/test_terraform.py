@@ -1,9 +1,9 @@
 """Deploying from a copy of the checkout: where the provider comes from, errors, and that nothing stays behind."""
 
+import contextlib
 import http.server
 import os
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.local_aws import processes
 from tests.local_aws.deploy import terraform as module
 from tests.local_aws.deploy import terraform_install as install
 from tests.local_aws.deploy.terraform import Terraform
@@ -263,7 +264,7 @@ def test_an_interrupt_ends_terraform_and_its_plugins(
     """The AWS provider is a process of its own. Here it waits for an AWS that never answers."""
     monkeypatch.setattr(module, "_SILENCE_SECONDS", 0.5)
     terraform = deployment(silent_aws)
-    groups: set[str] = set()
+    groups: set[int] = set()
     seen = 0
 
     def interrupt(line: str) -> None:
@@ -288,13 +289,13 @@ def test_a_terraform_that_ignores_interrupts_is_killed(checkout: Checkout, monke
     terraform = checkout.terraform(without_mirror=f"trap '' INT; sleep {mark} & echo '{{\"@level\"}}'; sleep {mark}")
 
     def interrupted() -> None:
-        if f"sleep {mark}" in listing():
+        if processes.naming(f"sleep {mark}"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         terraform._stream(["apply"], lambda line: None, check=interrupted)
 
-    assert f"sleep {mark}" not in listing()
+    assert not processes.naming(f"sleep {mark}")
 
 
 @pytest.fixture
@@ -346,16 +347,15 @@ def aws_that_knows_its_caller() -> Iterator[int]:
         thread.join()
 
 
-def listing() -> str:
-    return subprocess.run(["ps", "-ww", "-A", "-o", "pgid=,pid=,stat=,args="], capture_output=True, text=True).stdout
-
-
-def groups_at_work_in(folder: Path) -> set[str]:
+def groups_at_work_in(folder: Path) -> set[int]:
     """Return the process groups in which a command line names a folder."""
-    return {line.split()[0] for line in listing().splitlines() if str(folder) in line}
+    found = set()
+    for pid in processes.naming(str(folder)):
+        with contextlib.suppress(ProcessLookupError):
+            found.add(os.getpgid(pid))
+    return found
 
 
-def members(groups: set[str]) -> list[str]:
+def members(groups: set[int]) -> list[str]:
     """Return the command lines of the living processes of some groups."""
-    rows = [line.split(maxsplit=3) for line in listing().splitlines()]
-    return [row[3] for row in rows if row[0] in groups and not row[2].startswith("Z")]
+    return [command for group in groups for command in processes.members(group).values()]

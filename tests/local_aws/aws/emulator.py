@@ -26,6 +26,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from tests.local_aws import processes
 from tests.local_aws.errors import LocalAwsError
 from tests.support.paths import REPOSITORY
 
@@ -250,19 +251,18 @@ def sweep(folder: Path) -> None:
     Call it where no emulator is being started in the folder at the same time.
     """
     for work_dir in folder.resolve().glob("emulator-*/"):
-        listing = subprocess.run(["ps", "-ww", "-A", "-o", "pid=,command="], capture_output=True, text=True, check=True)
-        processes = [line.strip().partition(" ") for line in listing.stdout.splitlines() if str(work_dir) in line]
-        if any(_SERVER in command.split() for _, _, command in processes):
+        left = processes.naming(str(work_dir))
+        if any(_SERVER in command.split() for command in left.values()):
             continue
-        for pid, _, _ in processes:
+        for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(work_dir, ignore_errors=True)
 
 
 def is_running(pid: int) -> bool:
     """Tell whether process ``pid`` is an emulator of ours."""
-    command = _command_line(pid)
+    command = processes.command_line(pid)
     return command is not None and _SERVER in command.split()
 
 
@@ -276,7 +276,7 @@ def stop(pid: int) -> None:
     LocalAwsError
         If that process is no emulator of ours, or survives being killed.
     """
-    command = _command_line(pid)
+    command = processes.command_line(pid)
     if command is None:
         _reap(pid)
         return
@@ -391,46 +391,11 @@ def _last_line(log_file: Path) -> str:
     return meaningful[-1] if meaningful else "it printed nothing"
 
 
-def _command_line(pid: int) -> str | None:
-    """Return the command line of a live process, or None when there is none."""
-    if Path("/proc/self/cmdline").exists():
-        for _ in range(10):
-            try:
-                arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape")
-                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            except OSError:
-                return None
-            if arguments or state in "ZX":
-                return arguments.rstrip("\0").replace("\0", " ") or None
-            # It is just being replaced by the program that it is to run.
-            time.sleep(0.02)
-        return ""
-    # Systems without /proc, such as macOS.
-    listing = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
-    return listing.stdout.strip() or None
-
-
-def _group_is_alive(group: int) -> bool:
-    """Tell whether a process group still has a member that is not merely waiting to be reaped."""
-    if not Path("/proc/self/stat").exists():
-        listing = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True)
-        members = [line.split() for line in listing.stdout.splitlines()]
-        return any(pgid == str(group) and not state.startswith("Z") for pgid, state in members)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                # "pid (name) state ppid pgrp …", and the name may hold anything.
-                state, _, pgid = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-                if pgid == str(group) and state not in "ZX":
-                    return True
-    return False
-
-
 def _wait_until_gone(pid: int, timeout: float) -> bool:
     deadline = time.monotonic() + timeout
     while True:
         _reap(pid)
-        if not _group_is_alive(pid):
+        if not processes.members(pid):
             return True
         if time.monotonic() > deadline:
             return False
