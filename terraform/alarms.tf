@@ -1,9 +1,10 @@
 # Few alarms, each of which means something. An alarm costs $0.10 a month for each metric that it watches, the five
-# metrics of the scans cost $0.30 each, and a scan of 100 users every hour costs about $0.30 a month besides. Twelve
-# metrics keep that below $3 a month; tests/terraform holds the alarms to it.
+# metrics of the scans cost $0.30 each, and a scan of 100 users every hour costs about $0.35 a month besides. Thirteen
+# metrics keep that below $3.20 a month; tests/terraform holds the alarms to it.
 #
 # What is not watched is seen by what is. An error or a throttle of a step's function is retried, and if that does not
-# help, the execution fails. So only CleanUp's errors, which no execution shows, are watched; its throttled events wait in
+# help, the execution fails. So only the errors of two are watched, which no execution shows: those of ReadPosture, without
+# which a scan goes on, and which matter when they last; and those of CleanUp; its throttled events wait in
 # Lambda, and what waits in vain ends among the dead letters. Of the table's throttles those of the index are watched: all
 # records of a scan share one key there and none in the table, so the index throttles first. The dashboard shows
 # everything. Of the executions that Step Functions throttles, it shows them, too: they go on by themselves, and one that
@@ -30,6 +31,10 @@ locals {
   default_window     = local.too_rare ? 0 : min(168, ceil(2 * local.schedule_hours + local.longest_scan_hours))
 
   success_window_hours = var.success_window_hours == null ? local.default_window : var.success_window_hours
+
+  # The windows of the alarm on missing posture: of two ticks each, or one of a day where the schedule is rarer than that.
+  posture_window_hours = min(24, ceil(2 * local.schedule_hours))
+  posture_windows      = local.schedule_hours <= 12 ? 4 : 1
 
   scan_dimensions = { StateMachineArn = local.state_machine_arn }
   look_at_the_log = "Look further: the saved query ${var.name_prefix}/errors in Logs Insights, and the dashboard ${var.name_prefix}."
@@ -111,6 +116,20 @@ locals {
       evaluation_periods = 1
       missing_data       = "notBreaching"
     }
+    posture-failing = {
+      enabled     = local.posture_enabled
+      description = "The function ${local.function_names.read_posture} has failed in ${local.posture_windows == 1 ? "a scan" : "scan after scan"}: users are recorded, but not what they could get in with or what they may do, and findings are UNKNOWN. Read why in the log group ${local.function_log_group_names.read_posture} or in the latest scan's manifest: most often a service control policy or the permissions boundary denies one of ${join(", ", local.posture_actions)}. Mend it, and the next scan has everything again. What is not wanted can be switched off: credential_report_enabled, authorization_details_enabled. ${local.look_at_the_log}"
+      metrics     = { errors = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.function_names.read_posture } } }
+      statistic   = "Sum"
+      comparison  = "GreaterThanThreshold"
+      threshold   = 0
+      # Two scans at least in each window, and three of the last four: one scan that fails is made good by the next, and
+      # no reason to wake anybody, even if it was tried again across the edge of a window.
+      period             = 3600 * local.posture_window_hours
+      evaluation_periods = local.posture_windows
+      datapoints         = max(1, local.posture_windows - 1)
+      missing_data       = "notBreaching"
+    }
     dead-letters = {
       enabled     = true
       description = "An event was given up. A queue that was idle for six hours sends no metrics, and takes up to 15 minutes to begin again: the first message is seen that late. Receive the message in the SQS console; its attributes say why. In ${local.schedule_dead_letters_name}: a tick of the schedule started no scan; start one by hand. In ${local.clean_up_dead_letters_name}: a scan that ended early is not recorded as ended; look at the execution that the message names, and redrive it. Then delete the message, which ends this alarm."
@@ -149,6 +168,7 @@ resource "aws_cloudwatch_metric_alarm" "all" {
   comparison_operator = each.value.comparison
   threshold           = each.value.threshold
   evaluation_periods  = each.value.evaluation_periods
+  datapoints_to_alarm = try(each.value.datapoints, null)
   treat_missing_data  = each.value.missing_data
   alarm_actions       = [local.alarm_topic_arn]
   ok_actions          = [local.alarm_topic_arn]

@@ -70,12 +70,12 @@ data "aws_iam_policy_document" "step" {
   }
 
   dynamic "statement" {
-    for_each = try([each.value.account_actions], [])
+    for_each = length(try(each.value.account_actions, [])) > 0 ? [each.value.account_actions] : []
 
     content {
       sid     = "Account"
       actions = statement.value
-      # ListUsers is about the account as a whole: IAM knows no resource for it.
+      # These are about the account as a whole: IAM knows no resource for them.
       resources = ["*"]
     }
   }

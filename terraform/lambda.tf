@@ -15,7 +15,7 @@ resource "aws_lambda_function" "step" {
   runtime          = "python3.12"
   architectures    = [var.lambda_architecture]
   memory_size      = var.lambda_memory
-  timeout          = var.lambda_timeout
+  timeout          = try(each.value.timeout, var.lambda_timeout)
   kms_key_arn      = local.kms_key_arn
   tags             = local.tags
 

@@ -9,8 +9,22 @@
 #   execution_actions    on executions of this state machine. DescribeExecution: before the fence refuses a step, it asks
 #                        whether the run was redriven.
 #   asynchronous         it is no state, but hears EventBridge, and has a dead-letter queue
+#   timeout              seconds that it may take, where that is not lambda_timeout
 locals {
   table_environment = { DYNAMODB_TABLE_NAME = var.dynamodb_table_name }
+  posture_environment = {
+    CREDENTIAL_REPORT_ENABLED     = var.credential_report_enabled
+    AUTHORIZATION_DETAILS_ENABLED = var.authorization_details_enabled
+  }
+
+  # What is switched off is not asked for, and may not be.
+  posture_enabled = var.credential_report_enabled || var.authorization_details_enabled
+  posture_actions = concat(
+    var.credential_report_enabled ? ["iam:GenerateCredentialReport", "iam:GetCredentialReport"] : [],
+    var.authorization_details_enabled ? ["iam:GetAccountAuthorizationDetails"] : [],
+  )
+  # The lock is not renewed while ReadPosture works, and its retries take no more than the lease either.
+  posture_seconds = min(var.lambda_timeout, 120, floor(var.lock_lease_seconds / 5), floor(var.scan_timeout_seconds / 5))
 
   steps = {
     acquire_lock = {
@@ -18,11 +32,20 @@ locals {
       transaction_actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
       manifest_actions    = ["dynamodb:GetItem"]
       execution_actions   = ["states:DescribeExecution"]
-      environment = merge(local.table_environment, {
+      environment = merge(local.table_environment, local.posture_environment, {
         RETENTION_DAYS       = var.retention_days
         LEASE_SECONDS        = var.lock_lease_seconds
         SCAN_TIMEOUT_SECONDS = var.scan_timeout_seconds
       })
+    }
+    read_posture = {
+      description      = "Reads the credential report and the authorization details of all users"
+      account_actions  = local.posture_actions
+      manifest_actions = local.posture_enabled ? ["dynamodb:PutItem"] : []
+      environment = merge(local.table_environment, local.posture_environment, {
+        RECORDED_TAGS = jsonencode(var.recorded_tags)
+      })
+      timeout = local.posture_seconds
     }
     list_users = {
       description     = "Lists one page of IAM users, cut into batches"
@@ -34,9 +57,10 @@ locals {
       }
     }
     write_batch = {
-      description    = "Writes the records of one batch of users"
-      record_actions = ["dynamodb:BatchWriteItem"]
-      environment    = local.table_environment
+      description      = "Writes the records of one batch of users"
+      record_actions   = ["dynamodb:BatchWriteItem"]
+      manifest_actions = local.posture_enabled ? ["dynamodb:GetItem"] : []
+      environment      = local.table_environment
     }
     save_progress = {
       description         = "Adds a page to the totals, renews the lock and moves the checkpoint"

@@ -37,6 +37,37 @@ variable "retention_days" {
   }
 }
 
+variable "credential_report_enabled" {
+  description = "Whether scans read IAM's credential report: passwords, MFA, access keys and certificates of every user, and of root."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "authorization_details_enabled" {
+  description = "Whether scans read the account's authorization details: groups, policies, permissions boundary and tags of every user, and who is an administrator."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "recorded_tags" {
+  description = "Keys of the users' tags that are recorded, at most 10. None: tags hold names and mail addresses as often as teams."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(var.recorded_tags) <= 10 && length(distinct(var.recorded_tags)) == length(var.recorded_tags)
+    error_message = "recorded_tags must be at most 10 keys, none of them twice, got ${length(var.recorded_tags)}: ${join(", ", [for key in var.recorded_tags : "\"${key}\""])}."
+  }
+
+  validation {
+    condition     = alltrue([for key in var.recorded_tags : can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]{1,128}$", key))])
+    error_message = "recorded_tags must be keys of tags, 1 to 128 letters, digits, spaces and _.:/=+-@, got ${join(", ", [for key in var.recorded_tags : "\"${key}\""])}."
+  }
+}
+
 # Names
 
 variable "name_prefix" {
@@ -267,7 +298,7 @@ variable "point_in_time_recovery_enabled" {
 # Who hears of it
 
 variable "alarms_enabled" {
-  description = "Whether there are CloudWatch alarms, which cost $0.10 a month for each of their 12 metrics."
+  description = "Whether there are CloudWatch alarms, which cost $0.10 a month for each of their 13 metrics."
   type        = bool
   default     = true
   nullable    = false

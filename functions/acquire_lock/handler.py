@@ -1,12 +1,12 @@
 """AcquireLock: take the execution lock and begin the scan, or resume it where a former attempt stopped."""
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, metrics, timestamps
 from functions.shared.errors import InvalidInput
-from functions.shared.model import Cursor, Outcome, Scan
+from functions.shared.model import Cursor, Outcome, Posture, Scan, nothing_asked
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
 from functions.table.fence import Begun, Fence, ForeignManifest
@@ -35,6 +35,8 @@ class Acquired(TypedDict):
     complete: Literal[False]
     scan: Scan
     cursor: Cursor
+    posture: NotRequired[Posture]
+    """Where the scan is to read none: the state machine then goes past ReadPosture."""
 
 
 class Complete(TypedDict):
@@ -57,6 +59,7 @@ class Skipped(TypedDict):
 @step("AcquireLock")
 def handler(event: Event, context: LambdaContext) -> Acquired | Complete | Skipped:
     """Handle one invocation by the state machine."""
+    reads_posture = configuration.credential_report_enabled() or configuration.authorization_details_enabled()
     return acquire_lock(
         event["input"],
         Run.of(event),
@@ -65,6 +68,7 @@ def handler(event: Event, context: LambdaContext) -> Acquired | Complete | Skipp
         retention_days=configuration.retention_days(),
         lease_seconds=configuration.lease_seconds(),
         span_limit_seconds=configuration.scan_timeout_seconds(),
+        reads_posture=reads_posture,
     )
 
 
@@ -77,8 +81,14 @@ def acquire_lock(
     retention_days: int,
     lease_seconds: int,
     span_limit_seconds: int,
+    reads_posture: bool = True,
 ) -> Acquired | Complete | Skipped:
     """Take the lock and create or resume the scan's manifest, in one transaction. Safe to run twice, and late.
+
+    Parameters
+    ----------
+    reads_posture
+        Whether the scan is to read what users could get in with and may do.
 
     Returns
     -------
@@ -120,7 +130,10 @@ def acquire_lock(
         case Begun(scan, cursor):
             logger.append_keys(attempt=scan["attempt"])
             logger.info("Execution lock acquired", trigger=trigger, resumed_at_page=cursor["page"])
-            return Acquired(acquired=True, complete=False, scan=scan, cursor=cursor)
+            acquired = Acquired(acquired=True, complete=False, scan=scan, cursor=cursor)
+            if not reads_posture:
+                acquired["posture"] = nothing_asked()
+            return acquired
         case Manifest():
             return _complete(run, begun, fence)
         case Holder():

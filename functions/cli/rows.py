@@ -11,12 +11,12 @@ from functions.shared import timestamps
 from functions.table.diff import Diff
 from functions.table.history import UNCHANGED, History
 from functions.table.manifest import Status
-from functions.table.record import ATTRIBUTES
+from functions.table.record import ATTRIBUTES, LISTING
 from functions.table.scans import RecordedScan
 from functions.table.wire import Item
 
-_RECORD = [attribute.name for attribute in ATTRIBUTES if attribute.name != "ttl"]
-_SHOWN = [attribute.name for attribute in ATTRIBUTES if attribute.source is not None]
+_RECORD = [attribute.name for attribute in ATTRIBUTES if attribute.name not in {"account_id", "ttl"}]
+_SHOWN = [attribute.name for attribute in ATTRIBUTES if attribute.section == LISTING]
 _SCAN = ["scan", "status", "users_scanned", "records_written", "errors", "attempt", "trigger", "duration_ms",
          "execution"]  # fmt: skip
 

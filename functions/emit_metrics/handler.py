@@ -4,17 +4,18 @@ It runs on success and on failure alike, so after an early failure most of the s
 """
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, metrics, timestamps
 from functions.shared.causes import describe
-from functions.shared.model import Outcome, State, first_cursor
+from functions.shared.model import Outcome, Posture, State, first_cursor
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
 from functions.table.fence import Fence, ForeignManifest
 from functions.table.manifest import Manifest, Status
+from functions.table.wire import Item
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
@@ -58,7 +59,14 @@ def emit_metrics(state: State, run: Run, *, fence: Fence, stepfunctions: "SFNCli
 
     def finish(run: Run) -> tuple[Run, Manifest, Outcome, tuple[str, str] | None]:
         outcome = _outcome(state, run.attempt, now - _started_at(state, run, stepfunctions))
-        manifest, recorded = fence.finish(run, outcome, ended_at=now, error=failure, retention_days=retention_days)
+        manifest, recorded = fence.finish(
+            run,
+            outcome,
+            ended_at=now,
+            error=failure,
+            retention_days=retention_days,
+            posture=_posture_of(state["posture"]) if "posture" in state else None,
+        )
         if recorded:
             return run, manifest, outcome, failure
         if manifest.status is not Status.COMPLETE and (newest := run.newest(stepfunctions)) is not run:
@@ -80,6 +88,16 @@ def emit_metrics(state: State, run: Run, *, fence: Fence, stepfunctions: "SFNCli
     logger.append_keys(attempt=run.attempt)
     metrics.report(fence, run, manifest, outcome, error)
     return outcome
+
+
+def _posture_of(posture: Posture) -> Item:
+    """Return what the manifest says of the posture: what became of the sections, and the root user if it is known."""
+    sections: Any = posture["sections"]
+    if "error" in posture:
+        # ReadPosture failed: the state machine knows the name of the error only, the message is in its cause.
+        _, message = describe(posture["error"])
+        sections = {name: {**section, "error_message": message} for name, section in sections.items()}
+    return {"sections": sections, "root": posture["root"]}
 
 
 def _started_at(state: State, run: Run, stepfunctions: "SFNClient") -> datetime:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
     from types_boto3_iam.type_defs import ListUsersResponseTypeDef
 
-PAGE_BYTES = 192 * 1024
-"""The most a page may take of the 256 KiB that a state may carry; the rest is for the scan, the cursor, the writes
-and, after a failure, an error's cause of up to 32 KiB."""
+PAGE_BYTES = 160 * 1024
+"""The most a page may take of the 256 KiB that a state may carry; the rest is for the scan, the cursor, the writes and,
+after failures, the causes of an error and of that of ReadPosture, of up to 32 KiB each."""
 
 # What IAM answers to a Marker it does not (any longer) know.
 _MARKER_REFUSED_CODES = frozenset({"ValidationError", "InvalidInput", "InvalidMarker", "InvalidPaginationToken"})

@@ -1,12 +1,12 @@
 """SaveProgress: fold a page into the totals, renew the lock's lease, and move the durable checkpoint."""
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, timestamps
 from functions.shared.errors import TableThrottled
-from functions.shared.model import Cursor, PageCounts, Scan, WriteResult, first_cursor
+from functions.shared.model import Cursor, PageCounts, Posture, Scan, WriteResult, first_cursor
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
 from functions.table.fence import Fence
@@ -21,6 +21,8 @@ class Event(TypedDict):
     run: RunEvent
     scan: Scan
     cursor: Cursor
+    posture: NotRequired[Posture]
+    """Absent in a run that was started before there was any."""
     page: PageCounts
     writes: list[WriteResult]
 
@@ -30,6 +32,7 @@ class Progress(TypedDict):
 
     scan: Scan
     cursor: Cursor
+    posture: NotRequired[Posture]
 
 
 @step("SaveProgress")
@@ -78,7 +81,10 @@ def save_progress(event: Event, run: Run, *, fence: Fence, stepfunctions: "SFNCl
         errors=cursor["errors"],
         more_pages=cursor["marker"] is not None,
     )
-    return Progress(scan=scan, cursor=cursor)
+    progress = Progress(scan=scan, cursor=cursor)
+    if "posture" in event:
+        progress["posture"] = event["posture"]
+    return progress
 
 
 def _check_throttling(cursor: Cursor, page: PageCounts, writes: list[WriteResult]) -> None:

@@ -39,6 +39,13 @@ def iam() -> "IAMClient":
 
 
 @cache
+def brisk_iam() -> "IAMClient":
+    """Return an IAM client that gives up sooner: for what a scan can go on without."""
+    config = Config(retries={"mode": "adaptive", "total_max_attempts": 4}, **_TIMEOUTS)  # type: ignore[arg-type]
+    return boto3.client("iam", config=config)
+
+
+@cache
 def stepfunctions() -> "SFNClient":
     """Return the Step Functions client."""
     config = Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 Nothing is read at import: each handler builds its settings when it is called.
 """
 
+import json
 import os
 from collections.abc import Mapping
 
@@ -39,6 +40,20 @@ def whole_number(name: str, low: int, high: int, environment: Mapping[str, str] 
     return int(value)
 
 
+def flag(name: str, environment: Mapping[str, str] | None = None) -> bool:
+    """Return a variable that is ``true`` or ``false``.
+
+    Raises
+    ------
+    InvalidConfiguration
+        The variable is missing, or something else.
+    """
+    value = text(name, environment)
+    if value not in {"true", "false"}:
+        raise InvalidConfiguration(f"environment variable {name} is {value!r}; it must be true or false")
+    return value == "true"
+
+
 def table_name() -> str:
     """Return the name of the records table, from DYNAMODB_TABLE_NAME."""
     return text("DYNAMODB_TABLE_NAME")
@@ -67,3 +82,31 @@ def page_size() -> int:
 def batch_size() -> int:
     """Return how many users one WriteBatch invocation writes, from BATCH_SIZE."""
     return whole_number("BATCH_SIZE", 1, 500)
+
+
+def credential_report_enabled() -> bool:
+    """Return whether scans read the credential report, from CREDENTIAL_REPORT_ENABLED."""
+    return flag("CREDENTIAL_REPORT_ENABLED")
+
+
+def authorization_details_enabled() -> bool:
+    """Return whether scans read groups, policies and tags, from AUTHORIZATION_DETAILS_ENABLED."""
+    return flag("AUTHORIZATION_DETAILS_ENABLED")
+
+
+def recorded_tags() -> frozenset[str]:
+    """Return the keys of the users' tags that are recorded, from RECORDED_TAGS, a list in JSON.
+
+    Raises
+    ------
+    InvalidConfiguration
+        The variable is missing, or no list of texts.
+    """
+    value = text("RECORDED_TAGS")
+    try:
+        keys = json.loads(value)
+    except ValueError:
+        keys = None
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise InvalidConfiguration(f"environment variable RECORDED_TAGS is {value!r}; it must be a list of texts, JSON")
+    return frozenset(keys)

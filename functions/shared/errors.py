@@ -50,6 +50,10 @@ class MarkerNotAdvancing(MonitorError):
     """IAM answered a page with the marker it was asked for, or refused the markers of one scan twice. Not retried."""
 
 
+class PostureUnavailable(MonitorError):
+    """Nothing that ReadPosture is to read could be had. Not retried: the scan goes on, and the next one asks again."""
+
+
 class ScanFailed(MonitorError):
     """The end of a failed attempt. Its message holds the original error and what a redrive will do."""
 

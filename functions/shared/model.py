@@ -5,7 +5,7 @@ Step Functions limits the input and output of every state to 256 KiB
 only between ListUsers and SaveProgress.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 User = dict[str, str]
 """One IAM user as ListUsers gave it: the attributes of a record that have a source there, see ``table.record``."""
@@ -44,6 +44,48 @@ class Cursor(TypedDict):
     """When IAM was asked for the first page of this listing, ISO 8601 UTC in milliseconds."""
     listed_until: str | None
     """When IAM had answered the last page so far."""
+
+
+class Section(TypedDict):
+    """What became of one source of the users' posture in a scan."""
+
+    state: str
+    """CURRENT; STALE: a report older than one may be; MISSING: asked for and not got; OFF: never asked for."""
+    generated_time: NotRequired[str]
+    """What it speaks for, ISO 8601: when the report was made, or the first page of the details was asked for."""
+    users: NotRequired[int]
+    matched: NotRequired[int]
+    """Only where both sections are known: the users of the details of whom the report has a row, by ARN and creation
+    time; those created after the report; and the report's rows that no user of the details has."""
+    newer_users: NotRequired[int]
+    unmatched: NotRequired[int]
+    error_type: NotRequired[str]
+    """Why it is MISSING."""
+    error_message: NotRequired[str]
+
+
+class Sections(TypedDict):
+    """The two sources of the users' posture."""
+
+    credential_report: Section
+    authorization: Section
+
+
+class PostureChunks(TypedDict):
+    """Where the posture of the users is kept: so many items of the table, named by a digest of their content."""
+
+    id: str | None
+    chunks: int
+
+
+class Posture(PostureChunks):
+    """``$.posture``: what ReadPosture found out. The users' part of it stays in the table."""
+
+    sections: Sections
+    root: dict[str, Any] | None
+    """What the report tells of the root user, in the attributes of a record."""
+    error: NotRequired["ErrorInfo"]
+    """Why ReadPosture failed, where it did."""
 
 
 class Batch(TypedDict):
@@ -109,6 +151,7 @@ class State(TypedDict, total=False):
 
     scan: Scan
     cursor: Cursor
+    posture: Posture
     page: Page
     writes: list[WriteResult]
     error: ErrorInfo
@@ -117,6 +160,12 @@ class State(TypedDict, total=False):
     release_lock_error: ErrorInfo
     redrive_count: int
     """Set by ScanNotBegun: the redrive in which AcquireLock failed, 0 before any."""
+
+
+def nothing_asked() -> Posture:
+    """Return the posture of a scan that is to read none."""
+    sections = Sections(credential_report=Section(state="OFF"), authorization=Section(state="OFF"))
+    return Posture(sections=sections, root=None, id=None, chunks=0)
 
 
 def first_cursor(sequence: int = 0) -> Cursor:

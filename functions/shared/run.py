@@ -58,6 +58,11 @@ class Run:
         """The scan's name: the start of the execution, UTC to the second."""
         return timestamps.to_seconds(self.started_at)
 
+    @property
+    def account_id(self) -> str:
+        """The account that the execution is in."""
+        return self.execution_arn.split(":")[4]
+
     def with_attempt(self, attempt: int) -> "Run":
         """Return another attempt of the same execution."""
         return replace(self, attempt=attempt)

@@ -272,6 +272,7 @@ class Fence:
         ended_at: datetime,
         error: tuple[str, str] | None,
         retention_days: int,
+        posture: Item | None = None,
     ) -> tuple[Manifest, bool]:
         """Record how the attempt ended, unless it is recorded already.
 
@@ -279,6 +280,8 @@ class Fence:
         ----------
         error
             Name and message of the error that ended it, None where it came to its end.
+        posture
+            ``sections`` and ``root`` of the manifest; those that are None are removed. None leaves both as they are.
 
         Returns
         -------
@@ -292,12 +295,14 @@ class Fence:
         result: Item = {**outcome, "attempt": run.attempt, "finished_at": timestamps.to_milliseconds(ended_at)}
         if error is not None:
             result["error_type"], result["error_message"] = error
+        known_posture = posture or {}
+        result |= {name: value for name, value in known_posture.items() if value is not None}
         update = self._update(
             run,
             _FINISH,
             assign=result,
             assign_if_absent={"sequence": 0, **_birth_of(run, manifest.expiry(run.started_at, retention_days))},
-            remove=[name for name in _RESULT_ATTRIBUTES if name not in result],
+            remove=[name for name in (*_RESULT_ATTRIBUTES, *known_posture) if name not in result],
         )
         try:
             response = self.dynamodb.update_item(TableName=self.table_name, ReturnValues="ALL_NEW", **update)

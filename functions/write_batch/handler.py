@@ -3,17 +3,18 @@
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.shared import clients, configuration
 from functions.shared.errors import is_throttling
-from functions.shared.model import Batch, Scan, WriteResult
-from functions.shared.run import RunEvent
+from functions.shared.model import Batch, PostureChunks, Scan, WriteResult
+from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
-from functions.table import wire
+from functions.table import posture, wire
+from functions.table.posture import Posture, PostureUnreadable
 from functions.table.record import record_of
 from functions.table.wire import Item
 
@@ -37,23 +38,57 @@ class Event(TypedDict):
     scan: Scan
     batch: Batch
     listed_at: str
+    posture: NotRequired[PostureChunks]
+    """Absent in a run that was started before there was any."""
+
+
+_known: dict[tuple[str, str], Posture] = {}
+"""The posture that was read last, by its scan and digest: a warm function reads it once for all batches of a scan."""
 
 
 @step("WriteBatch")
 def handler(event: Event, context: LambdaContext) -> WriteResult:
     """Handle one invocation by the state machine."""
     scan = event["scan"]
+    account_id, dynamodb, table_name = Run.of(event).account_id, clients.dynamodb(), configuration.table_name()
+    known = known_posture(event.get("posture"), scan, dynamodb=dynamodb, table_name=table_name)
     remaining = context.get_remaining_time_in_millis() / 1000
     return write_records(
         [
-            record_of(user, scan_timestamp=scan["scan_timestamp"], listed_at=event["listed_at"], ttl=scan["ttl"])
+            record_of(
+                user,
+                scan_timestamp=scan["scan_timestamp"],
+                account_id=account_id,
+                listed_at=event["listed_at"],
+                ttl=scan["ttl"],
+                posture=known.of(user),
+            )
             for user in event["batch"]["users"]
         ],
-        dynamodb=clients.dynamodb(),
-        table_name=configuration.table_name(),
+        dynamodb=dynamodb,
+        table_name=table_name,
         # A function with a very short timeout still gets half of it for its work.
         seconds=max(remaining - SAFETY_MARGIN_SECONDS, remaining / 2),
     )
+
+
+def known_posture(where: PostureChunks | None, scan: Scan, *, dynamodb: "DynamoDBClient", table_name: str) -> Posture:
+    """Return the posture that ReadPosture has kept for the scan, an empty one where it cannot be read.
+
+    A record without it is worth more than none: what is missing reads as unknown.
+    """
+    if where is None or where["id"] is None:
+        return Posture()
+    key = scan["scan_timestamp"], where["id"]
+    if key not in _known:
+        try:
+            found = posture.load(dynamodb, table_name, scan["scan_timestamp"], where)
+        except (ClientError, BotoCoreError, PostureUnreadable) as error:
+            logger.warning("Posture cannot be read; the records are written without", error_message=str(error))
+            return Posture()
+        _known.clear()
+        _known[key] = found
+    return _known[key]
 
 
 def write_records(

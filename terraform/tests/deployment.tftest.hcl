@@ -136,7 +136,8 @@ run "names_belong_together" {
     condition = jsonencode({
       for step, function in aws_lambda_function.step : step => sort(keys(function.environment[0].variables))
       }) == jsonencode({
-      acquire_lock  = ["DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL", "RETENTION_DAYS", "SCAN_TIMEOUT_SECONDS"]
+      acquire_lock  = ["AUTHORIZATION_DETAILS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL", "RETENTION_DAYS", "SCAN_TIMEOUT_SECONDS"]
+      read_posture  = ["AUTHORIZATION_DETAILS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RECORDED_TAGS"]
       list_users    = ["BATCH_SIZE", "LOG_LEVEL", "PAGE_SIZE", "SCAN_TIMEOUT_SECONDS"]
       write_batch   = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL"]
       save_progress = ["DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL"]
@@ -165,6 +166,17 @@ run "names_belong_together" {
   assert {
     condition     = alltrue([for step in ["acquire_lock", "list_users"] : aws_lambda_function.step[step].environment[0].variables.SCAN_TIMEOUT_SECONDS == tostring(var.scan_timeout_seconds)])
     error_message = "The span of a listing must be limited by the time that a scan may take."
+  }
+
+  assert {
+    condition = aws_lambda_function.step["read_posture"].environment[0].variables == tomap({
+      AUTHORIZATION_DETAILS_ENABLED = "true"
+      CREDENTIAL_REPORT_ENABLED     = "true"
+      DYNAMODB_TABLE_NAME           = "iam-user-records"
+      LOG_LEVEL                     = "INFO"
+      RECORDED_TAGS                 = "[]"
+    })
+    error_message = "What is to be read must reach the functions as they read it."
   }
 
   assert {
@@ -211,6 +223,7 @@ run "outputs_what_a_user_needs_next" {
   assert {
     condition = output.lambda_function_names == {
       acquire_lock  = "iam-user-monitor-acquire-lock"
+      read_posture  = "iam-user-monitor-read-posture"
       list_users    = "iam-user-monitor-list-users"
       write_batch   = "iam-user-monitor-write-batch"
       save_progress = "iam-user-monitor-save-progress"
@@ -227,7 +240,7 @@ run "outputs_what_a_user_needs_next" {
   }
 
   assert {
-    condition     = output.log_group_names["write_batch"] == "/aws/lambda/iam-user-monitor-write-batch" && output.log_group_names["state_machine"] == "/aws/vendedlogs/states/iam-user-monitor" && length(output.log_group_names) == 8
+    condition     = output.log_group_names["write_batch"] == "/aws/lambda/iam-user-monitor-write-batch" && output.log_group_names["state_machine"] == "/aws/vendedlogs/states/iam-user-monitor" && length(output.log_group_names) == 9
     error_message = "Wrong log groups."
   }
 

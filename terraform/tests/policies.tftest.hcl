@@ -39,8 +39,12 @@ run "each_step_may_do_exactly_its_work" {
         Manifest        = ["dynamodb:GetItem"]
         Executions      = ["states:DescribeExecution"]
       }
-      list_users  = { Account = ["iam:ListUsers"] }
-      write_batch = { Records = ["dynamodb:BatchWriteItem"] }
+      list_users = { Account = ["iam:ListUsers"] }
+      read_posture = {
+        Account  = ["iam:GenerateCredentialReport", "iam:GetAccountAuthorizationDetails", "iam:GetCredentialReport"]
+        Manifest = ["dynamodb:PutItem"]
+      }
+      write_batch = { Manifest = ["dynamodb:GetItem"], Records = ["dynamodb:BatchWriteItem"] }
       save_progress = {
         LockAndManifest = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
         Executions      = ["states:DescribeExecution"]
@@ -99,6 +103,57 @@ run "each_step_may_do_exactly_its_work" {
   }
 }
 
+run "without_the_credential_report_nobody_may_ask_for_it" {
+  command = plan
+
+  variables {
+    credential_report_enabled = false
+  }
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(data.aws_iam_policy_document.step["read_posture"].json).Statement : statement.Sid => statement.Action
+      if !contains(["Logs", "Tracing"], statement.Sid)
+    }) == jsonencode({ Account = "iam:GetAccountAuthorizationDetails", Manifest = "dynamodb:PutItem" })
+    error_message = "What is switched off may not be asked for."
+  }
+}
+
+run "without_the_authorization_details_nobody_may_ask_for_them" {
+  command = plan
+
+  variables {
+    authorization_details_enabled = false
+  }
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(data.aws_iam_policy_document.step["read_posture"].json).Statement : statement.Sid => sort(flatten([statement.Action]))
+      if !contains(["Logs", "Tracing"], statement.Sid)
+    }) == jsonencode({ Account = ["iam:GenerateCredentialReport", "iam:GetCredentialReport"], Manifest = ["dynamodb:PutItem"] })
+    error_message = "What is switched off may not be asked for."
+  }
+}
+
+run "without_posture_nobody_may_read_or_keep_any" {
+  command = plan
+
+  variables {
+    credential_report_enabled     = false
+    authorization_details_enabled = false
+  }
+
+  assert {
+    condition = jsonencode({
+      for step in ["read_posture", "write_batch"] : step => {
+        for statement in jsondecode(data.aws_iam_policy_document.step[step].json).Statement : statement.Sid => statement.Action
+        if !contains(["Logs", "Tracing"], statement.Sid)
+      }
+    }) == jsonencode({ read_posture = {}, write_batch = { Records = "dynamodb:BatchWriteItem" } })
+    error_message = "No permission may be left of what is switched off."
+  }
+}
+
 run "the_state_machine_and_the_schedule_may_do_exactly_their_work" {
   command = plan
 
@@ -116,7 +171,7 @@ run "the_state_machine_and_the_schedule_may_do_exactly_their_work" {
 
   assert {
     condition = jsonencode(sort(flatten([for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Resource if statement.Sid == "InvokeSteps"]))) == jsonencode(sort([
-      for step in ["acquire-lock", "list-users", "write-batch", "save-progress", "emit-metrics", "fail-scan"] : "arn:aws:lambda:eu-west-1:123456789012:function:iam-user-monitor-${step}"
+      for step in ["acquire-lock", "read-posture", "list-users", "write-batch", "save-progress", "emit-metrics", "fail-scan"] : "arn:aws:lambda:eu-west-1:123456789012:function:iam-user-monitor-${step}"
     ]))
     error_message = "The state machine must be able to invoke exactly the functions of its definition."
   }
@@ -217,10 +272,10 @@ run "a_customer_managed_key_may_be_used_where_it_is_needed_and_through_that_serv
         for statement in jsondecode(document.json).Statement : statement.Sid => sort(flatten([statement.Action])) if endswith(statement.Sid, "Key")
       }
       }) == jsonencode({
-      for step in ["acquire_lock", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan", "clean_up"] : step => merge(
+      for step in ["acquire_lock", "read_posture", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan", "clean_up"] : step => merge(
         { EnvironmentKey = ["kms:Decrypt"] },
         contains(["list_users", "fail_scan"], step) ? {} : { TableKey = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"] },
-        contains(["list_users", "write_batch"], step) ? {} : { ExecutionsKey = ["kms:Decrypt"] },
+        contains(["list_users", "read_posture", "write_batch"], step) ? {} : { ExecutionsKey = ["kms:Decrypt"] },
         step == "clean_up" ? { DeadLettersKey = ["kms:Decrypt", "kms:GenerateDataKey"] } : {},
       )
     })

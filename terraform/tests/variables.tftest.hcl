@@ -50,6 +50,9 @@ run "takes_the_lowest_values" {
     scan_timeout_seconds           = 60
     schedule_enabled               = false
     tags                           = { Team = "security" }
+    credential_report_enabled      = false
+    authorization_details_enabled  = false
+    recorded_tags                  = ["t"]
   }
 
   assert {
@@ -80,6 +83,7 @@ run "takes_the_highest_values" {
     map_concurrency          = 40
     lock_lease_seconds       = 3600
     scan_timeout_seconds     = 86400
+    recorded_tags            = [for number in range(10) : join("", ["${number}", join("", [for _ in range(127) : "é"])])]
   }
 
   assert {
@@ -414,7 +418,113 @@ run "refuses_another_account_than_the_allowed_one" {
   expect_failures = [data.aws_caller_identity.current]
 }
 
-# How many events a scan of 5,000 users writes into its history: 23 + pages × (16 + 7 × batches of a page).
+run "refuses_too_many_recorded_tags" {
+  command = plan
+
+  variables {
+    recorded_tags = [for number in range(11) : "tag-${number}"]
+  }
+
+  expect_failures = [var.recorded_tags]
+}
+
+run "refuses_a_recorded_tag_twice" {
+  command = plan
+
+  variables {
+    recorded_tags = ["team", "team"]
+  }
+
+  expect_failures = [var.recorded_tags]
+}
+
+run "refuses_an_empty_recorded_tag" {
+  command = plan
+
+  variables {
+    recorded_tags = [""]
+  }
+
+  expect_failures = [var.recorded_tags]
+}
+
+run "refuses_a_recorded_tag_that_no_tag_has" {
+  command = plan
+
+  variables {
+    recorded_tags = ["team*"]
+  }
+
+  expect_failures = [var.recorded_tags]
+}
+
+run "refuses_a_recorded_tag_that_is_too_long" {
+  command = plan
+
+  variables {
+    recorded_tags = [join("", [for _ in range(129) : "a"])]
+  }
+
+  expect_failures = [var.recorded_tags]
+}
+
+# How long ReadPosture may take: the lock is not renewed meanwhile.
+
+run "read_posture_leaves_the_lease_alone" {
+  command = plan
+
+  variables {
+    lock_lease_seconds = 60
+  }
+
+  assert {
+    condition     = aws_lambda_function.step["read_posture"].timeout == 12 && jsondecode(aws_sfn_state_machine.scan.definition).States.ReadPosture.TimeoutSeconds == 22
+    error_message = "A fifth of the lease, and the state a little more."
+  }
+}
+
+run "read_posture_leaves_the_scan_its_time" {
+  command = plan
+
+  variables {
+    scan_timeout_seconds = 100
+  }
+
+  assert {
+    condition     = aws_lambda_function.step["read_posture"].timeout == 20
+    error_message = "A fifth of scan_timeout_seconds."
+  }
+}
+
+run "read_posture_takes_no_longer_than_other_functions" {
+  command = plan
+
+  variables {
+    lambda_timeout = 30
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.step : function.timeout == 30])
+    error_message = "lambda_timeout is for all functions."
+  }
+}
+
+run "read_posture_is_short" {
+  command = plan
+
+  variables {
+    lambda_timeout       = 900
+    lock_lease_seconds   = 3600
+    scan_timeout_seconds = 86400
+  }
+
+  assert {
+    condition     = jsonencode({ for step, function in aws_lambda_function.step : step => function.timeout if function.timeout != 900 }) == jsonencode({ read_posture = 120 })
+    error_message = "No scan may wait for posture for longer than two minutes a try."
+  }
+}
+
+# How many events a scan of 5,000 users writes into its history: 28 + pages × (16 + 7 × batches of a page).
 
 run "counts_the_events_of_a_scan" {
   command = plan
@@ -425,7 +535,7 @@ run "counts_the_events_of_a_scan" {
   }
 
   assert {
-    condition     = local.history_events == 533
+    condition     = local.history_events == 538
     error_message = "Wrong number of events."
   }
 }
@@ -439,7 +549,7 @@ run "takes_the_smallest_pages_that_leave_room_in_the_history" {
   }
 
   assert {
-    condition     = local.history_events == 11523
+    condition     = local.history_events == 11528
     error_message = "Wrong number of events."
   }
 }
@@ -464,7 +574,7 @@ run "takes_the_smallest_batches_that_leave_room_in_the_history" {
   }
 
   assert {
-    condition     = local.history_events == 11873
+    condition     = local.history_events == 11878
     error_message = "Wrong number of events."
   }
 }
@@ -500,7 +610,7 @@ run "counts_a_last_batch_that_is_not_full" {
   }
 
   assert {
-    condition     = local.history_events == 5108
+    condition     = local.history_events == 5113
     error_message = "Wrong number of events."
   }
 }

@@ -17,8 +17,27 @@ from tests.local_aws.run.scan import Check, Execution, Facts
 CHROMIUM = Path(__file__).with_name("chromium")
 BEGAN = datetime(2026, 1, 31, 10, tzinfo=UTC)
 LOOP = ["ListUsers", "WriteRecords", "SaveProgress", "MorePages?"]
-SUCCESS = ["AcquireLock", "LockAcquired?", *LOOP, *LOOP, "EmitMetrics", "ReleaseLock", "ScanOutcome?", "ScanSucceeded"]
-FAILURE = ["AcquireLock", "LockAcquired?", "ListUsers", "EmitMetrics", "ReleaseLock", "ScanOutcome?", "FailScan"]
+SUCCESS = [
+    "AcquireLock",
+    "LockAcquired?",
+    "ReadPosture",
+    *LOOP,
+    *LOOP,
+    "EmitMetrics",
+    "ReleaseLock",
+    "ScanOutcome?",
+    "ScanSucceeded",
+]
+FAILURE = [
+    "AcquireLock",
+    "LockAcquired?",
+    "ReadPosture",
+    "ListUsers",
+    "EmitMetrics",
+    "ReleaseLock",
+    "ScanOutcome?",
+    "FailScan",
+]
 EVIL = '<script>alert("x")</script><img src=x>'
 
 Look = Callable[..., dict[str, Any]]
@@ -126,7 +145,7 @@ def test_many_pages_share_a_row(look: Look) -> None:
 def test_it_says_where_it_was_and_in_which_units(look: Look) -> None:
     text = look(html_report.page(execution(SUCCESS), facts(), []))["text"]
     assert "On the local AWS, an emulator on this machine: its times are not those of AWS." in text
-    assert "14.00 s" in text
+    assert "15.00 s" in text
     assert "UsersScanned\t1,200\tcount" in text
 
 

@@ -7,7 +7,8 @@ from tests.support import definition
 # What the definition does not say about a transition, in words. All others are errors that are caught, or need none.
 LABELS = {
     ("LockAcquired?", "ScanSkipped"): "another scan holds the lock",
-    ("LockAcquired?", "ListUsers"): "acquired, new or resumed",
+    ("LockAcquired?", "ReadPosture"): "acquired, new or resumed",
+    ("LockAcquired?", "ListUsers"): "acquired, no posture wanted",
     ("LockAcquired?", "ReleaseLock"): "redriven, complete already",
     ("ListUsers", "WriteRecords"): "one page, in batches",
     ("MorePages?", "ListUsers"): "more pages",

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from functions.cli.app import cli
 from functions.cli.deployment import Deployment
-from functions.table.record import ATTRIBUTES
+from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, LISTING, Attribute
 from tests.bench.report import RESULT, Report
 from tests.docs import diagram
 from tests.support.paths import TERRAFORM
@@ -35,8 +35,13 @@ def attributes() -> str:
     """Return the table of what a record holds."""
     return _table(
         ("Attribute", "What it is", "From"),
-        ((f"`{one.name}`", one.meaning, f"`{one.source}`" if one.source else "the scan") for one in ATTRIBUTES),
+        ((f"`{one.name}`", one.meaning, _source(one)) for one in ATTRIBUTES),
     )
+
+
+def _source(attribute: Attribute) -> str:
+    names = {CREDENTIAL_REPORT: "the credential report", AUTHORIZATION: "the authorization details"}
+    return f"`{attribute.source}`" if attribute.section == LISTING else names.get(attribute.section or "", "the scan")
 
 
 def workflow() -> str:

@@ -42,7 +42,7 @@ def test_a_scan_of_several_pages_records_every_user(deployment: Deployment) -> N
     assert len(users) == USERS
     assert [check for check in scan.verify(execution, facts, users, RETENTION_DAYS) if not check.passed] == []
     assert path_of(execution.visits) == (
-        "AcquireLock → LockAcquired? → 3 × (ListUsers → WriteRecords → SaveProgress → MorePages?) "
+        "AcquireLock → LockAcquired? → ReadPosture → 3 × (ListUsers → WriteRecords → SaveProgress → MorePages?) "
         "→ EmitMetrics → ReleaseLock → ScanOutcome? → ScanSucceeded"
     )
     assert execution.output["outcome"]["users_scanned"] == USERS

@@ -25,6 +25,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 import functions
 from functions.shared import clients, step, timestamps
 from functions.shared import metrics as shared_metrics
+from functions.write_batch import handler as write_batch
 from tests.simulator import invariants
 from tests.simulator.world import BUDGET, Chooser, Client, Known, Option, Setting, Violation, World
 
@@ -33,7 +34,10 @@ Deviation = tuple[str, int, str]
 LATE = 0.4
 """How often, where something is late or waits, it comes now: order is what most stories are about."""
 INPUTS = ('"x"', "[1]", "null", '{"scan": "x"}', '{"outcome": {"status": "COMPLETE"}}')
-SETTINGS = (*[Setting(1)] * 3, *[Setting(2)] * 2, Setting(2, 2), Setting(3, 2, 2), Setting(3))
+SETTINGS = (
+    *[Setting(1)] * 3, *[Setting(2)] * 2, Setting(2, 2), Setting(3, 2, 2), Setting(3),
+    Setting(1, posture=True), Setting(2, posture=True),
+)  # fmt: skip
 
 
 @dataclass
@@ -301,9 +305,10 @@ def _installed() -> Iterator[None]:
         if found.name.endswith(".handler"):
             importlib.import_module(found.name)
     with contextlib.ExitStack() as stack:
-        for service in ("dynamodb", "iam", "stepfunctions"):
+        for name, service in (("dynamodb", "dynamodb"), ("iam", "iam"), ("brisk_iam", "iam"), ("stepfunctions",) * 2):
             client = Client(service)
-            stack.enter_context(mock.patch.object(clients, service, lambda client=client: client))
+            stack.enter_context(mock.patch.object(clients, name, lambda client=client: client))
+        stack.enter_context(mock.patch.object(write_batch, "_known", _Forgetful()))
         stack.enter_context(mock.patch.object(timestamps, "now", _now))
         stack.enter_context(mock.patch.object(os, "environ", _Environment()))
         stack.enter_context(mock.patch.object(shared_metrics, "emit", _emit))
@@ -322,6 +327,13 @@ def _installed() -> Iterator[None]:
             if name.startswith("functions."):
                 _replace_defaults(stack, vars(module), clock)
         yield
+
+
+class _Forgetful(dict[Any, Any]):
+    """What a function keeps between invocations: every one is cold, so that it does the same in every world."""
+
+    def __contains__(self, key: object) -> bool:
+        return False
 
 
 def _now() -> datetime:
@@ -375,6 +387,8 @@ def serialize(self: Any, value: Any) -> dict[str, Any]:
         return {"NULL": True}
     if isinstance(value, bool):
         return {"BOOL": value}
+    if isinstance(value, bytes):
+        return {"B": value}
     if isinstance(value, dict):
         return {"M": {name: serialize(self, inner) for name, inner in value.items()}}
     if isinstance(value, list):
@@ -390,7 +404,7 @@ def serialize(self: Any, value: Any) -> dict[str, Any]:
 def deserialize(self: Any, value: dict[str, Any]) -> Any:
     """Do what boto3's TypeDeserializer does, but for whole numbers, which become int at once."""
     ((kind, inner),) = value.items()
-    if kind in {"S", "BOOL"}:
+    if kind in {"S", "BOOL", "B"}:
         return inner
     if kind == "N":
         return int(inner) if inner.isdigit() else Decimal(inner)

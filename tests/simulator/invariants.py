@@ -66,6 +66,9 @@ def observe(world: World) -> None:
             if key[1] in world.complete:
                 a_record_of_a_complete_scan_keeps_its_ttl(world, key, new)
             return
+        if key[1].startswith("posture#"):
+            kept_posture_never_changes(key, old, new)
+            return
         was, now = known.get(key), (plain(new) if new is not None else None)
         known[key] = now
         write = Write(world, key, was, now, writer.execution, writer.attempt)
@@ -82,6 +85,12 @@ def require(holds: object, invariant: str, message: str) -> None:
     """Raise Violation unless it holds."""
     if not holds:
         raise Violation(invariant, message)
+
+
+def kept_posture_never_changes(key: Key, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+    """Let a WriteBatch read what its own ReadPosture has kept, however late another one comes."""
+    same = old is None or (new is not None and old["data"] == new["data"])
+    require(same, "kept posture never changes", f"{key[1]} became another")
 
 
 @watch

@@ -36,7 +36,9 @@ class StepFunctions:
 
 def simulated(scenario: Scenario) -> Result:
     """Run a scenario without a scheduler: every call is executed at once."""
-    world = World(explore.AsTold([]), Setting(scenario.users, scenario.page_size, batch_size=2))
+    world = World(
+        explore.AsTold([]), Setting(scenario.users, scenario.page_size, batch_size=2, posture=scenario.posture)
+    )
     table, faults = Table(), {state: list(responses(scenario.case, state)) for state in rendered()["States"]}
     faults["WriteBatch"] = list(responses(scenario.case, "WriteBatch"))
     iso = datetime.fromtimestamp(world.clock, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -66,7 +68,8 @@ def simulated(scenario: Scenario) -> Result:
     interpreter, error, output = Interpreter(rendered(), invoke), None, None
     with ExitStack() as stack:
         iam = Iam([f"user-{number}" for number in range(scenario.users)], world.clock)
-        for name, client in (("dynamodb", table), ("iam", iam), ("stepfunctions", StepFunctions(run))):
+        services = {"dynamodb": table, "iam": iam, "brisk_iam": iam, "stepfunctions": StepFunctions(run)}
+        for name, client in services.items():
             stack.enter_context(mock.patch.object(clients, name, lambda client=client: client))
         stack.enter_context(mock.patch.object(metrics, "emit", mock.Mock()))
         for _ in range(1 + scenario.redriven):
@@ -80,6 +83,12 @@ def simulated(scenario: Scenario) -> Result:
     return Result(tuple(run.route), status, output, error.name if error else None, error.cause if error else "")
 
 
+def without_posture(output: Any) -> Any:
+    """Return an output without what each of the two accounts has of its own, a root user among it."""
+    found = comparable(output)
+    return {**found, "posture": "posture" in found} if isinstance(found, dict) else found
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.case)
 def test_a_scenario_goes_the_same_way_as_on_moto(scenario: Scenario) -> None:
     with explore.installed():
@@ -88,7 +97,7 @@ def test_a_scenario_goes_the_same_way_as_on_moto(scenario: Scenario) -> None:
     theirs = InProcess().run(scenario)
 
     assert (ours.route, ours.status, ours.error) == (theirs.route, theirs.status, theirs.error)
-    assert comparable(ours.output) == comparable(theirs.output)
+    assert without_posture(ours.output) == without_posture(theirs.output)
 
 
 def test_a_call_on_the_table_takes_microseconds() -> None:

@@ -28,7 +28,10 @@ def look_at(seeds: range) -> None:
 
 # Of a scan of one page every pair of events, at any two moments; of longer ones every single event. And how many
 # interleavings that is at least.
-BOUNDS = ((Setting(1), 2, 45_000), (Setting(2, 2), 1, 125), (Setting(2), 1, 125), (Setting(3, 2, 2), 1, 125))
+BOUNDS = (
+    (Setting(1), 2, 45_000), (Setting(2, 2), 1, 125), (Setting(2), 1, 125), (Setting(3, 2, 2), 1, 125),
+    (Setting(2, posture=True), 1, 450),
+)  # fmt: skip
 SEEDS = [range(start, start + 5_000) for start in range(30_000, 55_000, 5_000)]
 
 

@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from tests.simulator.machine import TABLE, EndlessError, Interpreter, Run, TaskError, rendered
+from tests.support.account import COLUMNS
 from tests.support.table import Exceptions, Paginator, Table
 
 LEASE_SECONDS = 600
@@ -173,6 +174,8 @@ class Setting:
     batch_size: int = 1
     input: str = "{}"
     """The input of the first execution, JSON."""
+    posture: bool = False
+    """Whether the scans read posture, which makes every run longer, and may change nothing of what they promise."""
 
 
 class Iam:
@@ -182,6 +185,17 @@ class Iam:
         self.users = dict.fromkeys(users, now)
         self.first_listed: dict[str, float] = {}
 
+    def generate_credential_report(self) -> dict[str, Any]:
+        return {"State": "STARTED"}
+
+    def get_credential_report(self) -> dict[str, Any]:
+        rows = [f"{name},{_arn(name)},{_iso(created)}{_NO_CREDENTIALS}" for name, created in self.users.items()]
+        content = "\n".join([_REPORT_COLUMNS, *rows]).encode()
+        return {"Content": content, "GeneratedTime": datetime.fromtimestamp(EPOCH, UTC), "ReportFormat": "text/csv"}
+
+    def get_account_authorization_details(self, **_: Any) -> dict[str, Any]:
+        return {"UserDetailList": [_user(name, created) for name, created in self.users.items()], "IsTruncated": False}
+
     def list_users(self, *, MaxItems: int, Marker: str | None = None) -> dict[str, Any]:  # noqa: N803
         rest = [name for name in sorted(self.users) if Marker is None or name > Marker]
         page = rest[:MaxItems]
@@ -189,9 +203,21 @@ class Iam:
         return {"Users": [_user(name, self.users[name]) for name in page], **more}
 
 
+_REPORT_COLUMNS = ",".join(COLUMNS)
+_NO_CREDENTIALS = "".join(f",{'false' if name.endswith(('active', 'enabled')) else 'N/A'}" for name in COLUMNS[3:])
+
+
+def _arn(name: str) -> str:
+    return f"arn:aws:iam::123456789012:user/{name}"
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _user(name: str, created: float) -> dict[str, Any]:
-    arn = f"arn:aws:iam::123456789012:user/{name}"
-    return {"UserName": name, "UserId": f"AIDA{name}", "Arn": arn, "CreateDate": datetime.fromtimestamp(created, UTC)}
+    moment = datetime.fromtimestamp(created, UTC)
+    return {"UserName": name, "UserId": f"AIDA{name}", "Arn": _arn(name), "CreateDate": moment}
 
 
 class World:
@@ -209,6 +235,8 @@ class World:
             "TABLE_NAME": TABLE, "DYNAMODB_TABLE_NAME": TABLE, "LEASE_SECONDS": str(LEASE_SECONDS),
             "RETENTION_DAYS": "90",
             "SCAN_TIMEOUT_SECONDS": "600", "PAGE_SIZE": str(setting.page_size), "BATCH_SIZE": str(setting.batch_size),
+            "CREDENTIAL_REPORT_ENABLED": str(setting.posture).lower(), "RECORDED_TAGS": "[]",
+            "AUTHORIZATION_DETAILS_ENABLED": str(setting.posture).lower(),
         }  # fmt: skip
         self.iam = Iam(names, self.clock - 1000)
         self.interpreter = Interpreter(rendered(REPLACED), self._invoke, self._gather)
@@ -319,8 +347,9 @@ class World:
             if service == "dynamodb":
                 answer = getattr(self.table, operation)(**request)
             elif service == "iam":
-                self.iam.first_listed.setdefault(invocation.execution.arn, self.clock)
-                answer = self.iam.list_users(**request)
+                if operation == "list_users":
+                    self.iam.first_listed.setdefault(invocation.execution.arn, self.clock)
+                answer = getattr(self.iam, operation)(**request)
             elif service == "stepfunctions":
                 answer = self._described(request["executionArn"])[-1]
             else:
@@ -850,6 +879,8 @@ def _plain(value: dict[str, Any]) -> Any:
         return int(inner) if inner.lstrip("-").isdigit() else float(inner)
     if kind == "NULL":
         return None
+    if kind == "BOOL":
+        return inner
     if kind == "M":
         return plain(inner)
     if kind == "L":

@@ -99,6 +99,32 @@ def test_transient_lambda_errors_are_retried_longer_than_others(name: str) -> No
     assert transient["MaxAttempts"] > retriers[-1]["MaxAttempts"] > 0
 
 
+def test_posture_delays_no_scan_for_long() -> None:
+    """It is given up at the end of its own short time, and then for good."""
+    state = STATES["ReadPosture"]
+    assert state["TimeoutSeconds"] == "${posture_timeout_seconds}"
+    assert {"Sandbox.Timedout", "States.Timeout"} <= set(state["Retry"][0]["ErrorEquals"])
+    assert [rule["MaxAttempts"] for rule in state["Retry"]] == [0, 2, 1]
+
+
+def test_a_scan_goes_on_without_posture() -> None:
+    """And what was wrong with it is no error of the scan."""
+    catchers = STATES["ReadPosture"]["Catch"]
+    assert {(catcher["Next"], catcher["ResultPath"]) for catcher in catchers} == {("PostureMissing", "$.posture")}
+    assert STATES["PostureMissing"]["ResultPath"] == "$.posture"
+    assert successors("PostureMissing") == {"ListUsers"}
+    # In the shape that a reading has.
+    missing = STATES["PostureMissing"]["Parameters"]
+    assert {name.removesuffix(".$") for name in STATES["ReadPosture"]["ResultSelector"]} == missing.keys() - {"error.$"}
+
+
+def test_a_long_cause_is_carried_once() -> None:
+    """It may have 32 KiB; twice, beside a page and the cause of another error, would be too much for a state."""
+    carriers = [name for name, state in STATES.items() if "$.posture.Cause" in str(state)]
+    assert carriers == []
+    assert "posture.error" not in str(STATES["WriteRecords"])
+
+
 @pytest.mark.parametrize("name", LAMBDA_TASKS)
 def test_every_function_is_told_its_run(name: str) -> None:
     payload = LAMBDA_TASKS[name]["Parameters"].get("Payload")
@@ -170,11 +196,12 @@ def test_a_payload_above_the_limit_is_caught_by_name() -> None:
 
 def test_every_path_after_the_lock_reaches_its_release() -> None:
     ends = {"ScanSucceeded", "FailScan"}
+    assert not ends & set(paths_from("ReadPosture", avoiding="ReleaseLock"))
     assert not ends & set(paths_from("ListUsers", avoiding="ReleaseLock"))
     assert not ends & set(paths_from("EmitMetrics", avoiding="ReleaseLock"))
     assert not ends & set(paths_from("ScanNotBegun", avoiding="ReleaseLock"))
     # What goes from the lock past the scan was told to do so by AcquireLock, and holds nothing, or what is left of it.
-    assert successors("LockAcquired?") == {"ListUsers", "ReleaseLock", "ScanSkipped"}
+    assert successors("LockAcquired?") == {"ReadPosture", "ListUsers", "ReleaseLock", "ScanSkipped"}
 
 
 def test_every_error_goes_through_the_metrics_first() -> None:
@@ -184,13 +211,18 @@ def test_every_error_goes_through_the_metrics_first() -> None:
 
 
 def test_a_scan_that_is_complete_goes_straight_to_what_is_left_of_it() -> None:
-    complete, acquired = STATES["LockAcquired?"]["Choices"]
+    complete, without_posture, acquired = STATES["LockAcquired?"]["Choices"]
     assert complete["And"] == [
         {"Variable": "$.acquired", "BooleanEquals": True},
         {"Variable": "$.complete", "BooleanEquals": True},
     ]
     assert complete["Next"] == "ReleaseLock"
-    assert (acquired["Variable"], acquired["Next"]) == ("$.acquired", "ListUsers")
+    assert without_posture["And"] == [
+        {"Variable": "$.acquired", "BooleanEquals": True},
+        {"Variable": "$.posture", "IsPresent": True},
+    ]
+    assert without_posture["Next"] == "ListUsers"
+    assert (acquired["Variable"], acquired["Next"]) == ("$.acquired", "ReadPosture")
 
 
 def test_the_lock_is_released_only_by_its_owner_and_without_a_function() -> None:
@@ -223,7 +255,7 @@ def test_every_own_error_name_is_a_class() -> None:
 
 def test_placeholders_are_one_arn_a_function_the_partition_the_table_and_the_numbers() -> None:
     arns = {f"{step}_function_arn" for step in definition.STEPS}
-    numbers = {"map_concurrency", "task_timeout_seconds", "scan_timeout_seconds"}
+    numbers = {"map_concurrency", "task_timeout_seconds", "posture_timeout_seconds", "scan_timeout_seconds"}
     assert definition.placeholders() == arns | numbers | {"partition", "table_name"}
 
 

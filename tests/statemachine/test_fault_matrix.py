@@ -47,7 +47,7 @@ EXPECTED_STATUS = {
     ("WriteBatch", "timeout"): "INCOMPLETE",
     **{
         (state, fault): "ABORTED"
-        for state in ("AcquireLock", "ListUsers", "WriteBatch", "SaveProgress")
+        for state in ("AcquireLock", "ReadPosture", "ListUsers", "WriteBatch", "SaveProgress")
         for fault in ("stopped", "stopped before", "stopped twice")
     },
     # CleanUp records what EmitMetrics could not, or not yet: the first to say how an attempt ended is right.

@@ -29,7 +29,8 @@ STATES = {folder: "".join(part.capitalize() for part in folder.split("_")) for f
 STATES["release_lock"] = "ReleaseLock"
 # Where the mocked answers stand for the real ones: the time and the identity of a run.
 VOLATILE = {"scan_timestamp", "execution_arn", "started_at", "user_id", "create_date", "duration_ms", "next_marker",
-            "marker", "holder", "expires_at", "arn", "ttl", "listed_from", "listed_until"}  # fmt: skip
+            "marker", "holder", "expires_at", "arn", "ttl", "listed_from", "listed_until", "generated_time", "id",
+            "Cause", "credential_report_time", "user_creation_time", "password_last_changed"}  # fmt: skip
 # What a handler raises by itself in a scenario; all other errors are injected.
 OWN_ERRORS = {"ScanFailed", "InvalidInput", "TableThrottled"}
 
@@ -77,7 +78,9 @@ class InProcess(EngineUnderTest):
                 assert comparable(result) == comparable(response["Return"]["Payload"]), state
             return result
 
-        with engine(page_size=scenario.page_size, batch_size=2, map_concurrency=1, invoke=invoke) as running:
+        with engine(
+            page_size=scenario.page_size, batch_size=2, map_concurrency=1, invoke=invoke, posture=scenario.posture
+        ) as running:
             running.create_users([f"user-{number}" for number in range(scenario.users)])
             if scenario.lock_held:
                 _hold_lock()
@@ -104,6 +107,7 @@ class Mocked(EngineUnderTest):
                 "map_concurrency": 1,
                 "task_timeout_seconds": 60,
                 "scan_timeout_seconds": 600,
+                "posture_timeout_seconds": 60,
             }
         )
         self._machine = client.create_state_machine(name=MACHINE, definition=json.dumps(rendered), roleArn=role_arn)[

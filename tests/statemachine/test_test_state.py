@@ -29,6 +29,7 @@ RENDERED = definition.render(
         "map_concurrency": 5,
         "task_timeout_seconds": 60,
         "scan_timeout_seconds": 600,
+        "posture_timeout_seconds": 60,
     }
 )
 STATES = dict(definition.states(RENDERED))
@@ -55,14 +56,22 @@ CURSOR = {
 }
 OUTCOME = {"status": "COMPLETE", "users_scanned": 0, "records_written": 0, "errors": 0, "duration_ms": 1, "attempt": 1}
 USER = {"user_name": "alice", "user_id": "AIDA", "arn": "arn:aws:iam::123456789012:user/alice"}
+POSTURE = {
+    "sections": {"credential_report": {"state": "OFF"}, "authorization": {"state": "OFF"}},
+    "root": None,
+    "id": None,
+    "chunks": 0,
+}
 # What each task is given, in the shapes of the state data.
 INPUTS: dict[str, dict[str, Any]] = {
     "AcquireLock": {"trigger": "manual"},
-    "ListUsers": {"scan": SCAN, "cursor": CURSOR},
+    "ReadPosture": {"acquired": True, "complete": False, "scan": SCAN, "cursor": CURSOR},
+    "ListUsers": {"scan": SCAN, "cursor": CURSOR, "posture": POSTURE},
     "WriteBatch": {"run": {}, "scan": SCAN, "batch": {"users": [USER]}, "listed_at": LISTED["listed_from"]},
     "SaveProgress": {
         "scan": SCAN,
         "cursor": CURSOR,
+        "posture": POSTURE,
         "page": {"count": 1, "next_marker": None, "restarted": False, **LISTED},
         "writes": [{"written": 1, "failed": 0, "throttled": 0}],
     },
@@ -176,6 +185,7 @@ def test_a_result_leads_to_the_next_state(client: Any, state: str) -> None:
     result = mock_config()["MockedResponses"]
     returned = {
         "AcquireLock": result["AcquireLockNew"]["0"],
+        "ReadPosture": result["ReadPostureThreeUsers"]["0"],
         "ListUsers": result["ListUsersOnePage"]["0"],
         "WriteBatch": result["WriteBatchOnePage"]["0"],
         "SaveProgress": result["SaveProgressOnePage"]["0"],
@@ -190,9 +200,10 @@ def test_a_result_leads_to_the_next_state(client: Any, state: str) -> None:
     output = json.loads(answer["output"])
     expected = {
         "AcquireLock": {"acquired", "complete", "scan", "cursor"},
-        "ListUsers": {"scan", "cursor", "page"},
+        "ReadPosture": {"acquired", "complete", "scan", "cursor", "posture"},
+        "ListUsers": {"scan", "cursor", "posture", "page"},
         "WriteBatch": {"written", "failed", "throttled"},
-        "SaveProgress": {"scan", "cursor"},
+        "SaveProgress": {"scan", "cursor", "posture"},
         "EmitMetrics": {"scan", "cursor", "outcome"},
         "ReleaseLock": {"scan", "cursor", "outcome"},
     }.get(state)
@@ -208,7 +219,7 @@ def test_the_waits_between_retries_grow_up_to_half_a_minute(client: Any, state: 
             {"errorOutput": {"error": "Lambda.TooManyRequestsException", "cause": "mocked"}},
             stateConfiguration={"retrierRetryCount": retries},
         )["inspectionData"]["errorDetails"]["retryBackoffIntervalSeconds"]
-        for retries in range(5)
+        for retries in range(_first(TASKS[state]["Retry"], "Lambda.TooManyRequestsException")["MaxAttempts"])  # type: ignore[index]
     ]
     assert waits == sorted(waits)
     assert waits[0] < waits[-1] <= 30

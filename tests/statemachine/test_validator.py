@@ -19,6 +19,7 @@ VALUES: dict[str, str | int] = {
     "map_concurrency": 5,
     "task_timeout_seconds": 300,
     "scan_timeout_seconds": 1800,
+    "posture_timeout_seconds": 60,
 }
 
 

@@ -86,6 +86,7 @@ def test_every_user_is_recorded_whatever_the_number_of_pages(
         assert [state for state in execution.route if state != "WriteBatch"] == [
             "AcquireLock",
             "LockAcquired?",
+            "ReadPosture",
             *one_page * pages,
             "EmitMetrics",
             "ReleaseLock",
@@ -106,6 +107,95 @@ def test_every_user_is_recorded_whatever_the_number_of_pages(
             "Success": 1,
         }
         assert emitted["Duration"] == execution.output["outcome"]["duration_ms"]
+
+
+def test_what_users_could_get_in_with_is_recorded_and_root_in_the_manifest() -> None:
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    everything = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    with engine(page_size=1) as running:
+        running.create_users(["alice", "bob"])
+        iam = running.client("iam")
+        iam.create_login_profile(UserName="alice", Password="wonderland")
+        iam.create_access_key(UserName="alice")
+        iam.create_group(GroupName="operators")
+        iam.put_group_policy(GroupName="operators", PolicyName="all", PolicyDocument=everything)
+        iam.add_user_to_group(GroupName="operators", UserName="alice")
+        power = iam.create_policy(PolicyName="power", PolicyDocument=everything)["Policy"]["Arn"]
+        iam.attach_user_policy(UserName="bob", PolicyArn=power)
+        iam.tag_user(UserName="bob", Tags=[{"Key": "team", "Value": "b"}, {"Key": "mail", "Value": "b@example.com"}])
+
+        execution = running.run()
+
+        assert execution.status == "SUCCEEDED", execution.cause
+        alice, bob = sorted(running.records(), key=lambda record: str(record["user_name"]))
+        (manifest,) = running.manifests()
+        assert (alice["password_enabled"], alice["mfa_active"], alice["access_key_1_active"]) == (True, False, True)
+        assert (bob["password_enabled"], "access_key_1_active" in bob) == (False, False)
+        assert (alice["groups"], alice["admin_via"]) == (["operators"], ["group operators: inline policy all"])
+        assert (bob["groups"], bob["admin_via"]) == ([], [f"policy {power}"])
+        assert bob["tags"] == {"team": "b"}, "what recorded_tags names"
+        assert {alice["account_id"], bob["account_id"]} == {"123456789012"}
+        assert {name: section["state"] for name, section in manifest["sections"].items()} == {
+            "credential_report": "CURRENT",
+            "authorization": "CURRENT",
+        }
+        assert manifest["sections"]["credential_report"]["generated_time"] == alice["credential_report_time"]
+        assert manifest["root"]["mfa_active"] is True
+
+
+def test_a_run_that_is_redriven_reads_posture_anew_and_keeps_what_was_written() -> None:
+    """The users of the first pages have that of the first attempt, and say so by its time."""
+    broken = True
+
+    def invoke(step: str, event: Any, handler: Callable[[Any], Any]) -> Any:
+        if broken and step == "list_users" and event["cursor"]["page"] == 1:
+            raise FunctionError("ServiceFailure", "IAM is down")
+        return handler(event)
+
+    with engine(page_size=1, invoke=invoke) as running:
+        running.create_users(["alice", "bob"])
+        execution = running.run()
+        (manifest,) = running.manifests()
+        assert (manifest["status"], manifest["sections"]["authorization"]["state"]) == ("FAILED", "CURRENT")
+        broken = False
+        running.client("iam").create_login_profile(UserName="bob", Password="wonderland")
+
+        assert running.redrive(execution.arn).status == "SUCCEEDED"
+
+        alice, bob = sorted(running.records(), key=lambda record: str(record["user_name"]))
+        assert (alice["password_enabled"], bob["password_enabled"]) == (False, True)
+        assert running.invocations.count("read_posture") == 2
+
+
+def test_posture_that_cannot_be_read_leaves_a_complete_scan_that_says_why() -> None:
+    def invoke(step: str, event: Any, handler: Callable[[Any], Any]) -> Any:
+        if step == "read_posture":
+            raise FunctionError("AccessDenied", "no iam:GenerateCredentialReport")
+        return handler(event)
+
+    with engine(invoke=invoke) as running:
+        running.create_users(["alice"])
+        assert running.run().status == "SUCCEEDED"
+        (manifest,), (alice,) = running.manifests(), running.records()
+        missing = {
+            "state": "MISSING",
+            "error_type": "AccessDenied",
+            "error_message": "no iam:GenerateCredentialReport",
+        }
+        assert manifest["status"] == "COMPLETE"
+        assert manifest["sections"] == {"credential_report": missing, "authorization": missing}
+        assert not {"credential_report_time", "groups", "mfa_active"} & alice.keys()
+        assert running.invocations.count("read_posture") == 1, "what is not permitted is not tried again"
+
+
+def test_posture_that_is_switched_off_is_not_asked_for() -> None:
+    with engine(posture=False) as running:
+        running.create_users(["alice"])
+        assert running.run().status == "SUCCEEDED"
+        (manifest,), (alice,) = running.manifests(), running.records()
+        assert "read_posture" not in running.invocations
+        assert manifest["sections"] == {"credential_report": {"state": "OFF"}, "authorization": {"state": "OFF"}}
+        assert not {"credential_report_time", "groups"} & alice.keys()
 
 
 def test_an_account_at_its_limit_stays_within_the_limits_of_a_state_machine() -> None:
@@ -132,7 +222,7 @@ def test_5000_ordinary_users_take_ten_pages_and_a_tenth_of_the_history() -> None
         assert execution.status == "SUCCEEDED", execution.cause
         assert len(running.records()) == 5000
         assert Counter(running.invocations)["list_users"] == 10
-        assert len(execution.history) == events_by_terraform(5000, page_size=500, batch_size=100) == 533
+        assert len(execution.history) == events_by_terraform(5000, page_size=500, batch_size=100) == 538
 
 
 @pytest.mark.parametrize(("users", "page_size", "batch_size"), [(20, 5, 3), (12, 4, 4), (6, 2, 1)])
@@ -321,7 +411,7 @@ def test_an_input_that_poses_as_state_data_changes_nothing(text: str) -> None:
 
         assert execution.status == "SUCCEEDED", execution.cause
         assert_recorded(running, execution, user_names(3))
-        assert set(execution.output) == {"scan", "cursor", "outcome"}
+        assert set(execution.output) == {"scan", "cursor", "posture", "outcome"}
 
 
 def test_what_a_scan_says_of_its_time(capsys: pytest.CaptureFixture[str]) -> None:

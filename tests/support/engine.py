@@ -290,7 +290,7 @@ class Engine:
 
     def manifests(self) -> list[dict[str, Any]]:
         """Return the manifests in the table."""
-        return [item for item in self.items() if item["user_name"] == "__scan__"]
+        return [item for item in self.items() if item["user_name"] == "__scan__" and "status" in item]
 
     def lock(self) -> dict[str, Any] | None:
         """Return the lock, or None when it is free."""
@@ -307,7 +307,12 @@ class Engine:
 
 @contextmanager
 def engine(
-    *, page_size: int = 500, batch_size: int = 100, map_concurrency: int = 5, invoke: Invoke | None = None
+    *,
+    page_size: int = 500,
+    batch_size: int = 100,
+    map_concurrency: int = 5,
+    invoke: Invoke | None = None,
+    posture: bool = True,
 ) -> Iterator[Engine]:
     """Deploy the state machine, the table and the functions into a fresh account.
 
@@ -315,6 +320,8 @@ def engine(
     ----------
     invoke
         Called for every invocation in the handler's place, to inject a fault before or after it.
+    posture
+        Whether posture is to be read.
     """
     environment = {
         "AWS_ACCESS_KEY_ID": "testing",
@@ -327,6 +334,9 @@ def engine(
         "SCAN_TIMEOUT_SECONDS": "1800",
         "PAGE_SIZE": str(page_size),
         "BATCH_SIZE": str(batch_size),
+        "CREDENTIAL_REPORT_ENABLED": str(posture).lower(),
+        "AUTHORIZATION_DETAILS_ENABLED": str(posture).lower(),
+        "RECORDED_TAGS": '["team"]',
     }
     running = Engine(state_machine_arn="", invoke=invoke or (lambda step, event, handler: handler(event)))
     config = {"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}
@@ -348,12 +358,12 @@ def engine(
 @contextmanager
 def fresh_clients() -> Iterator[None]:
     """Forget the clients that the functions keep for the life of a process, before and after."""
-    for client in (clients.dynamodb, clients.iam, clients.stepfunctions):
+    for client in (clients.dynamodb, clients.iam, clients.brisk_iam, clients.stepfunctions):
         client.cache_clear()
     try:
         yield
     finally:
-        for client in (clients.dynamodb, clients.iam, clients.stepfunctions):
+        for client in (clients.dynamodb, clients.iam, clients.brisk_iam, clients.stepfunctions):
             client.cache_clear()
 
 
@@ -397,6 +407,7 @@ def _deploy(running: Engine, map_concurrency: int) -> str:
             "map_concurrency": map_concurrency,
             "task_timeout_seconds": 60,
             "scan_timeout_seconds": 600,
+            "posture_timeout_seconds": 60,
         }
     )
     created = running.client("stepfunctions").create_state_machine(
@@ -482,6 +493,13 @@ def _locked(write: Callable[[Any], Any], lock: Any) -> Callable[[Any], Any]:
     return locked
 
 
+def _root_row() -> str:
+    """Return the credential report's row of a root user with a password and MFA, and no keys."""
+    created, key = "2024-01-01T00:00:00+00:00", "false,N/A,N/A,N/A,N/A"
+    root = f"<root_account>,arn:aws:iam::{ACCOUNT}:root,{created},true,no_information,{created},not_supported,true"
+    return f"{root},{key},{key},false,N/A,false,N/A"
+
+
 def _iso(moment: datetime) -> str:
     """Return a moment as the context object has it."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -493,6 +511,7 @@ def corrected_moto(running: Engine) -> Iterator[None]:
 
     - Lambda: its simple backend answers without running anything; here the real handlers run.
     - IAM: ListUsers ignores Marker and MaxItems.
+    - IAM: the credential report is always of 2015, changes with every look at it, and has no row of root.
     - Step Functions: ``$$.Execution.StartTime`` is a datetime, which no task can be given; AWS has ISO 8601 text.
     - Step Functions: the waits of Retry pass in real time; here they take none.
     - Step Functions: an execution that is stopped inside a Map ends as FAILED; AWS has it ABORTED.
@@ -543,6 +562,7 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     reflect_status: Any = BaseExecutionWorkerCommunication._reflect_execution_status
     describe_execution: Any = StepFunctionResponse.describe_execution
     apply_result_path: Any = ResultPath._eval_body
+    generate: Any = IamResponse.generate_credential_report
     writing = threading.RLock()
     writes: dict[str, Any] = {
         name: _locked(getattr(DynamoHandler, name), writing)
@@ -651,6 +671,19 @@ def corrected_moto(running: Engine) -> Iterator[None]:
         more = {"IsTruncated": True, "Marker": page[-1].name} if len(rest) > limit else {"IsTruncated": False}
         return ActionResult({"Users": page, **more})
 
+    def generate_report(self: Any) -> Any:
+        answer = generate(self)
+        header, _, rows = self.backend.get_credential_report().partition("\n")
+        self.backend.made_report = f"{header}\n{_root_row()}\n{rows}", datetime.now(UTC)
+        return answer
+
+    def get_report(self: Any) -> Any:
+        from moto.core.responses import ActionResult
+
+        self.backend.get_credential_report()  # raises where there is none
+        report, made_at = self.backend.made_report
+        return ActionResult({"Content": report, "ReportFormat": "text/csv", "GeneratedTime": made_at})
+
     with (
         mock.patch.multiple(DynamoHandler, **writes | {"delete_item": release}),
         mock.patch.object(AmazonStateLanguageParser, "parse", staticmethod(parse)),
@@ -665,6 +698,8 @@ def corrected_moto(running: Engine) -> Iterator[None]:
         mock.patch.object(Environment, "set_error", keep_stopped),
         mock.patch.object(LambdaSimpleBackend, "invoke", invoke),
         mock.patch.object(IamResponse, "list_users", list_users),
+        mock.patch.object(IamResponse, "generate_credential_report", generate_report),
+        mock.patch.object(IamResponse, "get_credential_report", get_report),
         mock.patch.object(retrier_decl, "time", mock.Mock(sleep=lambda seconds: None)),
     ):
         yield

@@ -17,6 +17,7 @@ MOCK_CONFIG = STATE_MACHINE / "mock_config.json"
 MACHINE = "iam-user-monitor"
 
 BEGIN = ("AcquireLock", "LockAcquired?")
+READ = (*BEGIN, "ReadPosture")
 FINALLY = ("EmitMetrics", "ReleaseLock", "ScanOutcome?")
 SUCCESS = (*FINALLY, "ScanSucceeded")
 FAILURE = (*FINALLY, "FailScan")
@@ -49,6 +50,10 @@ class Scenario:
         Whether the execution is redriven once it has failed; status, output and error are those after that.
     throttled
         Whether DynamoDB throttles every write of a record, for good.
+    lock_held
+        Whether another execution has the lock.
+    posture
+        Whether posture is to be read.
     """
 
     case: str
@@ -62,6 +67,7 @@ class Scenario:
     redriven: bool = False
     lock_held: bool = False
     throttled: bool = False
+    posture: bool = True
     execution_input: Any = field(default_factory=lambda: {"trigger": "manual"})
 
 
@@ -69,24 +75,31 @@ def complete(users: int) -> dict[str, Any]:
     return {"status": "COMPLETE", "users_scanned": users, "records_written": users, "errors": 0}
 
 
-ONE_PAGE = (*BEGIN, *page("WriteBatch", "WriteBatch"), *SUCCESS)
+ONE_PAGE = (*READ, *page("WriteBatch", "WriteBatch"), *SUCCESS)
 
 SCENARIOS = [
     Scenario("OnePage", ONE_PAGE, output=complete(3)),
-    Scenario("ManyPages", (*BEGIN, *page("WriteBatch") * 3, *SUCCESS), users=5, page_size=2, output=complete(5)),
-    Scenario("EmptyAccount", (*BEGIN, *page(), *SUCCESS), users=0, output=complete(0)),
+    Scenario("ManyPages", (*READ, *page("WriteBatch") * 3, *SUCCESS), users=5, page_size=2, output=complete(5)),
+    Scenario("EmptyAccount", (*READ, *page(), *SUCCESS), users=0, output=complete(0)),
+    # What the users could get in with is not known; that they are there is.
+    Scenario(
+        "PostureMissing",
+        (*READ, "PostureMissing", *page("WriteBatch", "WriteBatch"), *SUCCESS),
+        output=complete(3),
+    ),
+    Scenario("PostureOff", (*BEGIN, *page("WriteBatch", "WriteBatch"), *SUCCESS), output=complete(3), posture=False),
     Scenario("LockHeld", (*BEGIN, "ScanSkipped"), output={"acquired": False}, lock_held=True),
     Scenario("RetriesThenSuccess", ONE_PAGE, output=complete(3)),
     Scenario(
         "BatchFails",
-        (*BEGIN, *page("WriteBatch", "WriteBatch", "BatchFailed"), *FAILURE),
+        (*READ, *page("WriteBatch", "WriteBatch", "BatchFailed"), *FAILURE),
         "FAILED",
         error="ScanFailed",
         cause="1 user has no record",
     ),
     Scenario(
         "TableThrottled",
-        (*BEGIN, *page("WriteBatch", "WriteBatch")[:-1], *FAILURE),
+        (*READ, *page("WriteBatch", "WriteBatch")[:-1], *FAILURE),
         "FAILED",
         error="ScanFailed",
         cause="TableThrottled: DynamoDB throttled 3 of the 3 writes of page 1",
@@ -109,14 +122,14 @@ SCENARIOS = [
     ),
     Scenario(
         "ListUsersFails",
-        (*BEGIN, "ListUsers", *FAILURE),
+        (*READ, "ListUsers", *FAILURE),
         "FAILED",
         error="ScanFailed",
         cause="AccessDenied: no ListUsers",
     ),
     Scenario(
         "SaveProgressFails",
-        (*BEGIN, *page("WriteBatch", "WriteBatch")[:-1], *FAILURE),
+        (*READ, *page("WriteBatch", "WriteBatch")[:-1], *FAILURE),
         "FAILED",
         error="ScanFailed",
         cause="LockLost: another scan owns the lock",
@@ -129,11 +142,11 @@ SCENARIOS = [
     ),
     Scenario("LockPassedOn", ONE_PAGE, output=complete(3)),
     Scenario(
-        "FailScanFails", (*BEGIN, "ListUsers", *FAILURE), "FAILED", error="Sandbox.Timedout", cause="Task timed out"
+        "FailScanFails", (*READ, "ListUsers", *FAILURE), "FAILED", error="Sandbox.Timedout", cause="Task timed out"
     ),
     Scenario(
         "Redriven",
-        (*BEGIN, "ListUsers", *FAILURE, *ONE_PAGE),
+        (*READ, "ListUsers", *FAILURE, *ONE_PAGE),
         output=complete(3),
         redriven=True,
     ),

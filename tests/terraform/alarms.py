@@ -81,6 +81,7 @@ class Alarm:
 
     def _rings(self, cloudwatch: CloudWatch, sent: Mapping[str, Series], now: int, rang: bool) -> bool:
         wanted = self.planned["evaluation_periods"]
+        needed = self.planned.get("datapoints_to_alarm") or wanted
         points = self._points(cloudwatch, sent, now, wanted + cloudwatch.looks_back_further)
         missing = self.planned["treat_missing_data"]
         if cloudwatch.dynamodb_ignores_missing_data and self.planned.get("namespace") == "AWS/DynamoDB":
@@ -93,8 +94,8 @@ class Alarm:
         compare, threshold = _COMPARISONS[self.planned["comparison_operator"]], self.planned["threshold"]
         breaching = [compare(point, threshold) for point in newest]
         if missing == "ignore":
-            return all(breaching) if len(newest) == wanted else rang
-        return all([*breaching, *[missing == "breaching"] * (wanted - len(newest))])
+            return bool(sum(breaching) >= needed) if len(newest) == wanted else rang
+        return bool(sum([*breaching, *[missing == "breaching"] * (wanted - len(newest))]) >= needed)
 
     def _points(self, cloudwatch: CloudWatch, sent: Mapping[str, Series], now: int, number: int) -> list[float | None]:
         """Return the points that are compared to the threshold, the oldest first, None where there is none."""

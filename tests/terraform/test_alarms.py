@@ -14,6 +14,7 @@ SUCCESS = "IAMUserMonitor Success"
 ERRORS = "IAMUserMonitor Errors"
 DURATION = "IAMUserMonitor Duration"
 THROTTLES = "AWS/DynamoDB WriteThrottleEvents scan-timestamp-index iam-user-records"
+POSTURE = "AWS/Lambda Errors iam-user-monitor-read-posture"
 QUEUE = "AWS/SQS ApproximateNumberOfMessagesVisible iam-user-monitor-{}-dead-letters"
 # Metrics whose single point must ring, by the alarm that is to ring.
 ONE_POINT_RINGS = {
@@ -75,9 +76,14 @@ EVERY = list(CloudWatch.every())
 def test_this_test_knows_every_alarm_and_every_metric(alarms: dict[str, Alarm]) -> None:
     watched = {name: sorted(map(name_of, alarm.metrics.values())) for name, alarm in alarms.items()}
 
-    expected = {**ONE_POINT_RINGS, "no-success": [SUCCESS], "table-throttled": [THROTTLES]}
+    expected = {
+        **ONE_POINT_RINGS,
+        "no-success": [SUCCESS],
+        "posture-failing": [POSTURE],
+        "table-throttled": [THROTTLES],
+    }
     assert watched == {name: sorted(metrics) for name, metrics in expected.items()}
-    assert sum(map(len, watched.values())) <= 12
+    assert sum(map(len, watched.values())) <= 13
 
 
 @pytest.mark.parametrize("cloudwatch", KNOWN, ids=str)
@@ -169,3 +175,24 @@ def test_bursts_of_every_scan_do_not_add_up_to_lasting_throttling(
     bursts = {minute: [50.0] for hour in range(0, DAY, HOUR) for minute in (hour + 7, hour + 8)}
 
     assert rings(alarms["table-throttled"], cloudwatch, {THROTTLES: bursts}, range(DAY)) == []
+
+
+@pytest.mark.parametrize("cloudwatch", KNOWN, ids=str)
+def test_posture_that_fails_in_every_scan_rings_after_some_hours_and_until_it_is_mended(
+    alarms: dict[str, Alarm], cloudwatch: CloudWatch
+) -> None:
+    mended = 2 * DAY
+    sent: dict[str, Series] = {POSTURE: {**hourly(2, DAY, mended), **hourly(0, mended, 3 * DAY)}}
+
+    minutes = rings(alarms["posture-failing"], cloudwatch, sent, range(3 * DAY))
+
+    assert DAY + HOUR <= minutes[0] <= DAY + 4 * HOUR + 7
+    assert minutes == list(range(minutes[0], minutes[-1] + 1))
+    assert mended <= minutes[-1] <= mended + 4 * HOUR
+
+
+@pytest.mark.parametrize("cloudwatch", EVERY, ids=str)
+def test_posture_that_one_scan_could_not_read_is_no_alarm(alarms: dict[str, Alarm], cloudwatch: CloudWatch) -> None:
+    """Nor are its retries."""
+    sent: dict[str, Series] = {POSTURE: {**hourly(0, 0, 2 * DAY), DAY + 7: [1], DAY + 8: [1, 1]}}
+    assert rings(alarms["posture-failing"], cloudwatch, sent, range(2 * DAY)) == []

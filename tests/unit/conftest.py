@@ -55,6 +55,9 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> None:
         "RETENTION_DAYS": RETENTION_DAYS,
         "LEASE_SECONDS": LEASE,
         "SCAN_TIMEOUT_SECONDS": SPAN_LIMIT,
+        "CREDENTIAL_REPORT_ENABLED": "true",
+        "AUTHORIZATION_DETAILS_ENABLED": "true",
+        "RECORDED_TAGS": '["team"]',
     }.items():
         monkeypatch.setenv(name, str(value))
 

@@ -44,6 +44,22 @@ def test_a_new_scan_starts_at_the_first_page(scene: Scene) -> None:
     assert acquire(scene) == {"acquired": True, "complete": False, "scan": scan(), "cursor": first_cursor()}
 
 
+@pytest.mark.usefixtures("configured", "scene")
+@pytest.mark.parametrize(("report", "details"), [("true", "false"), ("false", "true"), ("false", "false")])
+def test_where_no_posture_is_to_be_read_the_state_machine_is_told(
+    monkeypatch: pytest.MonkeyPatch, report: str, details: str
+) -> None:
+    monkeypatch.setenv("CREDENTIAL_REPORT_ENABLED", report)
+    monkeypatch.setenv("AUTHORIZATION_DETAILS_ENABLED", details)
+
+    acquired: Any = handler({"run": run_event(), "input": {}}, Context())  # type: ignore[arg-type]
+
+    nothing = {"sections": {"credential_report": {"state": "OFF"}, "authorization": {"state": "OFF"}}}
+    assert acquired.get("posture") == (
+        nothing | {"root": None, "id": None, "chunks": 0} if report == details == "false" else None
+    )
+
+
 def test_a_lost_answer_and_a_retry_give_the_same_scan(scene: Scene) -> None:
     assert acquire(scene) == acquire(scene)
 

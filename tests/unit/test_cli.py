@@ -602,10 +602,11 @@ class TestCommand:
 
     def test_columns_follow_from_the_record(self) -> None:
         assert rows.USER_COLUMNS.table == ["user_name", "user_id", "arn", "create_date", "password_last_used"]
-        assert rows.USER_COLUMNS.data == [
+        assert rows.USER_COLUMNS.data[:8] == [
             "user_name", "scan_timestamp", "user_id", "arn", "create_date", "password_last_used", "listed_at",
-            "account_id",
+            "credential_report_time",
         ]  # fmt: skip
+        assert rows.USER_COLUMNS.data[-2:] == ["admin_via", "account_id"]
 
     @pytest.mark.parametrize(
         ("cause", "message"),

@@ -118,6 +118,53 @@ def test_the_end_is_logged_with_the_documented_message_and_keys(
         assert (line["error_type"], line["error_message"]) == ("AccessDenied", "no iam:ListUsers")
 
 
+# Posture
+
+ROOT = {"arn": "arn:aws:iam::123456789012:root", "mfa_active": True}
+CURRENT = {"state": "CURRENT", "generated_time": "2026-01-31T09:00:00Z", "users": 700}
+KNOWN = {"sections": {"credential_report": CURRENT, "authorization": CURRENT}, "root": ROOT, "id": "a", "chunks": 1}
+
+
+def test_the_manifest_tells_what_is_known_of_posture_and_of_root(scene: Scene) -> None:
+    emit(scene, {**COMPLETE, "posture": KNOWN})
+
+    assert (scene.manifest["sections"], scene.manifest["root"]) == (KNOWN["sections"], ROOT)
+    assert scene.stands == ("COMPLETE", 1, 0), "it is judged by the listing only"
+
+
+def test_a_failed_scan_tells_it_too(scene: Scene) -> None:
+    emit(scene, {**FAILED, "posture": KNOWN})
+    assert scene.manifest["root"] == ROOT
+
+
+def test_where_read_posture_failed_both_sections_say_why(scene: Scene) -> None:
+    cause = json.dumps({"errorType": "AccessDenied", "errorMessage": "no report: " + "x" * 2000, "stackTrace": ["y"]})
+    missing = {"state": "MISSING", "error_type": "AccessDenied"}
+    sections = {"credential_report": missing, "authorization": missing}
+    failed = {"sections": sections, "root": None, "id": None, "chunks": 0}
+
+    emit(scene, {**COMPLETE, "posture": {**failed, "error": {"Error": "AccessDenied", "Cause": cause}}})
+
+    message = ("no report: " + "x" * 2000)[:1000]
+    assert scene.manifest["sections"] == {name: {**missing, "error_message": message} for name in sections}
+    assert "root" not in scene.manifest
+
+
+def test_what_a_former_attempt_knew_of_root_does_not_stay(scene: Scene) -> None:
+    emit(scene, {**FAILED, "posture": KNOWN})
+    scene.begin(2)
+
+    emit(scene, {**COMPLETE, "scan": scan(2), "posture": {**KNOWN, "root": None}}, 2)
+
+    assert "root" not in scene.manifest
+    assert scene.manifest["sections"] == KNOWN["sections"]
+
+
+def test_a_run_from_before_there_was_any_tells_nothing(scene: Scene) -> None:
+    emit(scene, COMPLETE)
+    assert not {"sections", "root"} & scene.manifest.keys()
+
+
 # Late, and again
 
 

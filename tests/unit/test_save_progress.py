@@ -4,7 +4,7 @@ import pytest
 
 from functions.save_progress.handler import Event, Progress, fold, save_progress
 from functions.shared.errors import LockLost, Superseded, TableThrottled
-from functions.shared.model import Cursor, PageCounts, WriteResult, first_cursor
+from functions.shared.model import Cursor, PageCounts, WriteResult, first_cursor, nothing_asked
 from functions.shared.run import Run
 from tests.support.scene import EPOCH, LEASE, OTHER, STARTED, Scene, cursor, run_event, scan
 
@@ -31,6 +31,22 @@ def save(scene: Scene, at: Cursor, listed: PageCounts, writes: list[WriteResult]
         stepfunctions=scene.stepfunctions,
         lease_seconds=LEASE,
     )
+
+
+def test_what_is_known_of_posture_goes_on_to_the_next_page(scene: Scene) -> None:
+    scene.begin()
+    event = Event(run=run_event(), scan=scan(), cursor=first_cursor(), page=page(2), writes=written(2))
+    known = nothing_asked()
+
+    after = save_progress(
+        {**event, "posture": known},
+        scene.run(),
+        fence=scene.fence,
+        stepfunctions=scene.stepfunctions,
+        lease_seconds=LEASE,
+    )
+
+    assert after["posture"] == known
 
 
 # Folding a page into the totals

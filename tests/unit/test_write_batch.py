@@ -1,14 +1,21 @@
 """WriteBatch."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.shared.model import User
+from functions.shared import clients
+from functions.shared.model import PostureChunks, User
+from functions.table import posture, wire
+from functions.table.posture import Posture
 from functions.table.record import record_of
+from functions.write_batch import handler as write_batch
 from functions.write_batch.handler import ITEMS_PER_CALL, SAFETY_MARGIN_SECONDS, handler, write_records
 from tests.support.engine import TABLE, Context
+from tests.support.logs import captured_logs
 from tests.support.scene import STARTED, TIMESTAMP, TTL, run_event, scan
 
 if TYPE_CHECKING:
@@ -25,7 +32,8 @@ def user(number: int) -> User:
 
 
 def records(count: int) -> list[dict[str, Any]]:
-    return [record_of(user(number), scan_timestamp=TIMESTAMP, listed_at=STARTED, ttl=TTL) for number in range(count)]
+    scan = {"scan_timestamp": TIMESTAMP, "account_id": "123456789012", "listed_at": STARTED}
+    return [record_of(user(number), **scan, ttl=TTL, posture={}) for number in range(count)]
 
 
 class FakeTable:
@@ -86,10 +94,138 @@ def test_row_9_a_record_has_its_user_its_scan_when_it_was_listed_and_the_expiry_
             "user_id": {"S": "AIDA00000000000000001"},
             "arn": {"S": "arn:aws:iam::123456789012:user/user-0001"},
             "create_date": {"S": "2026-01-02T03:04:05Z"},
+            "account_id": {"S": "123456789012"},
             "listed_at": {"S": STARTED},
             "ttl": {"N": str(TTL)},
         }
     ]
+
+
+# Posture
+
+KNOWN = Posture(
+    "2026-01-31T09:00:00Z",
+    {user(number)["arn"]: ("2026-01-02T03:04:05Z", {"mfa_active": number == 1}) for number in range(3)},
+    {user(number)["user_id"]: {"groups": [], "admin_via": []} for number in range(3)},
+)
+
+
+@pytest.fixture
+def function(dynamodb: "DynamoDBClient", configured: None) -> Iterator["Function"]:
+    """Return a WriteBatch that starts cold."""
+    counting = Counting(dynamodb)
+    with mock.patch.object(write_batch, "_known", {}), mock.patch.object(clients, "dynamodb", counting.client):
+        yield Function(counting)
+
+
+class Counting:
+    """A client that counts what is read, and refuses it when told to."""
+
+    def __init__(self, dynamodb: "DynamoDBClient") -> None:
+        self._dynamodb = dynamodb
+        self.read: list[str] = []
+        self.error: str | None = None
+
+    def client(self) -> Any:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dynamodb, name)
+
+    def get_item(self, **request: Any) -> Any:
+        assert request["ConsistentRead"]
+        self.read.append(request["Key"]["scan_timestamp"]["S"])
+        if self.error is not None:
+            raise ClientError({"Error": {"Code": self.error, "Message": "no"}}, "GetItem")
+        return self._dynamodb.get_item(**request)
+
+
+class Function:
+    """WriteBatch as Lambda calls it."""
+
+    def __init__(self, table: Counting) -> None:
+        self.table = table
+
+    def keep(self, known: Posture = KNOWN) -> PostureChunks:
+        return posture.store(self.table, TABLE, TIMESTAMP, known, now=1)  # type: ignore[arg-type]
+
+    def write(self, where: PostureChunks | None, *users: User) -> list[dict[str, Any]]:
+        event: dict[str, Any] = {"run": run_event(), "scan": scan(), "listed_at": STARTED}
+        event |= {"batch": {"users": list(users)}} | ({} if where is None else {"posture": where})
+        assert handler(event, Context()) == {"written": len(users), "failed": 0, "throttled": 0}  # type: ignore[arg-type]
+        items = [wire.from_wire(item) for item in self.table.scan(TableName=TABLE)["Items"]]
+        return sorted((item for item in items if "user_id" in item), key=lambda item: str(item["user_name"]))
+
+
+def test_a_record_has_what_is_known_of_its_user(function: Function) -> None:
+    first, second = function.write(function.keep(), user(1), user(2))
+
+    assert first == record_of(
+        user(1),
+        scan_timestamp=TIMESTAMP,
+        account_id="123456789012",
+        listed_at=STARTED,
+        ttl=TTL,
+        posture={"credential_report_time": "2026-01-31T09:00:00Z", "mfa_active": True, "groups": [], "admin_via": []},
+    )
+    assert second["mfa_active"] is False
+
+
+def test_who_is_new_under_an_old_name_has_nothing_of_the_old_one(function: Function) -> None:
+    (record,) = function.write(
+        function.keep(), {**user(1), "user_id": "AIDANEW", "create_date": "2026-01-31T09:30:00Z"}
+    )
+    assert not {"credential_report_time", "mfa_active", "groups"} & record.keys()
+
+
+def test_posture_is_read_once_for_all_batches_of_a_warm_function(function: Function) -> None:
+    where = function.keep()
+    for _ in range(3):
+        function.write(where, user(1))
+    assert len(function.table.read) == where["chunks"] == 1
+
+
+def test_only_that_of_the_last_scan_is_kept_in_memory(function: Function) -> None:
+    one, other = function.keep(), function.keep(Posture(authorization={user(1)["user_id"]: {"groups": ["new"]}}))
+
+    function.write(one, user(1))
+    (record,) = function.write(other, user(1))
+
+    assert record["groups"] == ["new"]
+    assert list(write_batch._known) == [(TIMESTAMP, other["id"])]
+
+
+@pytest.mark.parametrize(
+    "error", ["ProvisionedThroughputExceededException", "AccessDeniedException", "InternalServerError"]
+)
+def test_where_posture_cannot_be_read_the_records_are_written_without(function: Function, error: str) -> None:
+    where = function.keep()
+    function.table.error = error
+
+    with captured_logs() as lines:
+        (record,) = function.write(where, user(1))
+
+    assert "groups" not in record
+    (line,) = lines()
+    assert (line["level"], error in line["error_message"]) == ("WARNING", True)
+    function.table.error = None
+    assert function.write(where, user(1))[0]["groups"] == [], "the next batch tries again"
+
+
+def test_where_posture_has_expired_the_records_are_written_without(function: Function) -> None:
+    where: PostureChunks = {"id": "gone", "chunks": 2}
+    (record,) = function.write(where, user(1))
+    assert "groups" not in record
+
+
+def test_where_there_is_none_nothing_is_read(function: Function) -> None:
+    nowhere: PostureChunks = {"id": None, "chunks": 0}
+    for where in (nowhere, None):  # None: the run was started before there was any
+        function.write(where, user(1))
+    assert function.table.read == []
+
+
+# Throttling
 
 
 def test_at_most_25_items_go_into_a_call() -> None:

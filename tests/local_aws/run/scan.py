@@ -20,6 +20,11 @@ STATE_LIMIT_BYTES = 256 * 1024
 METRICS = ("UsersScanned", "RecordsWritten", "Errors", "Duration", "Success")
 REDRIVE_WINDOW_DAYS = 14
 METRIC_NAMESPACE = "IAMUserMonitor"
+POSTURE = (
+    "credential_report_time", "password_enabled", "password_last_changed", "password_next_rotation", "mfa_active",
+    "groups", "attached_policies", "inline_policies", "permissions_boundary", "tags", "admin_via",
+)  # fmt: skip
+"""What the credential report and the authorization details tell of a user, besides access_key_… and cert_…."""
 LOCK_KEY = {"user_name": {"S": "__execution_lock__"}, "scan_timestamp": {"S": "lock"}}
 
 # Events of a Standard workflow's history (Step Functions developer guide, "Standard workflow history"): a state is
@@ -251,13 +256,14 @@ def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], rete
     """
     manifest = facts.manifest
     ttl = _expiry(facts.scan_timestamp, retention_days)
-    expected = {user["UserName"]: _record_of(user, facts.scan_timestamp, ttl) for user in users}
+    account_id = execution.arn.split(":")[4]
+    expected = {user["UserName"]: _record_of(user, facts.scan_timestamp, account_id, ttl) for user in users}
     names = [record["user_name"] for record in facts.records]
     span = manifest.get("listed_from", ""), manifest.get("listed_until", "")
     wrong = sorted(
         record["user_name"]
         for record in facts.records
-        if {name: value for name, value in record.items() if name != "listed_at"} != expected.get(record["user_name"])
+        if _as_listed(record) != expected.get(record["user_name"])
         or not span[0] <= record.get("listed_at", "") <= span[1]
     )
     missing = sorted(expected.keys() - set(names))
@@ -330,8 +336,18 @@ def _speaks_for_its_time(execution: Execution, manifest: Mapping[str, Any]) -> b
     )
 
 
-def _record_of(user: dict[str, Any], scan_timestamp: str, ttl: int) -> dict[str, Any]:
+def _as_listed(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record says besides the time of its page and the user's posture."""
+    return {
+        name: value
+        for name, value in record.items()
+        if name not in {"listed_at", *POSTURE} and not name.startswith(("access_key_", "cert_"))
+    }
+
+
+def _record_of(user: dict[str, Any], scan_timestamp: str, account_id: str, ttl: int) -> dict[str, Any]:
     record = {
+        "account_id": account_id,
         "user_name": user["UserName"],
         "scan_timestamp": scan_timestamp,
         "user_id": user["UserId"],
