@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.local_aws.aws import emulator
-from tests.local_aws.run import html_report, report, scan
+from tests.local_aws.run import html_report, posture, report, scan
 from tests.local_aws.run.steps import create_users, deploy, only_one, relative, say
 
 RUN_FACTS = "run.json"
@@ -37,11 +37,15 @@ def run(build: Path, users: int, port: int | None) -> int:
             listed = aws.client("iam").get_paginator("list_users").paginate()
             account = [user for page in listed for user in page["Users"]]
             checks = scan.verify(execution, facts, account, _retention_days())
+            checks += posture.verify(aws.client, facts.records, facts.manifest, _recorded_tags())
             facts_file.write_text(
                 json.dumps(report.facts_as_json(execution, facts, checks, len(account)), indent=2, default=int) + "\n"
             )
             picture_file.write_text(html_report.page(execution, facts, checks))
             for line in report.summary(execution, facts, checks):
+                print(line)
+            print()
+            for line in posture.summary(posture.counts(facts.records)):
                 print(line)
     print()
     print(f"Picture         {relative(picture_file)}")
@@ -50,6 +54,11 @@ def run(build: Path, users: int, port: int | None) -> int:
     passed = all(check.passed for check in checks)
     say("Done: the scan is verified" if passed else "The scan is WRONG: see the failed checks above")
     return 0 if passed else EXIT_FAILED_CHECK
+
+
+def _recorded_tags() -> list[str]:
+    keys: list[str] = json.loads(os.environ.get("TF_VAR_recorded_tags", "[]"))  # noqa: SIM112 - Terraform's spelling
+    return keys
 
 
 def _retention_days() -> int:
