@@ -5,6 +5,7 @@ account, which belongs to its price and never expires; the others (10 alarms, 10
 Lambda's million requests) make a small deployment cheaper still.
 """
 
+import math
 from dataclasses import asdict, dataclass
 
 HOURS = 730
@@ -28,9 +29,12 @@ ALARM_METRICS = 13
 """Metrics that terraform/alarms.tf watches; its own tests count them."""
 MEMORY_GB = 256 / 1024
 RETENTION_DAYS = 90
-# DynamoDB adds 100 bytes to an item for its administration; the index has every attribute, too.
-ITEM_BYTES = 260 + 100
+KEPT_DAYS = 14
+"""Of what ReadPosture keeps."""
+# DynamoDB adds so much to an item for its administration; the index has every attribute, too.
+ITEM_OVERHEAD_BYTES = 100
 READS_PER_SCAN = 4
+READ_UNIT_BYTES = 4096
 # START, END, REPORT and the function's own lines; and one event of the state machine's log.
 LOG_BYTES_PER_INVOCATION = 1500
 LOG_BYTES_PER_EVENT = 700
@@ -48,6 +52,11 @@ class Usage:
     """Of all functions together, their initialisation included: at one scan an hour, every one starts cold."""
     write_units: int
     history_events: int
+    record_bytes: float
+    """Of a record, on average."""
+    kept_bytes: int = 0
+    """What is kept of posture for two weeks, and read by every WriteBatch that starts cold."""
+    cold_writers: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,12 +79,14 @@ class MonthlyCost:
 
 def monthly(usage: Usage) -> MonthlyCost:
     """Return what an hourly scan costs a month."""
-    kept_gigabytes = usage.users * 24 * RETENTION_DAYS * ITEM_BYTES / GIGABYTE
+    record_bytes = usage.users * RETENTION_DAYS * (usage.record_bytes + ITEM_OVERHEAD_BYTES)
+    kept_gigabytes = 24 * (record_bytes + KEPT_DAYS * usage.kept_bytes) / GIGABYTE
+    read_units = READS_PER_SCAN + usage.cold_writers * math.ceil(usage.kept_bytes / READ_UNIT_BYTES)
     log_bytes = usage.invocations * LOG_BYTES_PER_INVOCATION + usage.history_events * LOG_BYTES_PER_EVENT
     return MonthlyCost(
         transitions=max(0, HOURS * usage.transitions - FREE_TRANSITIONS) * TRANSITION,
         functions=HOURS * (usage.invocations * LAMBDA_REQUEST + usage.billed_seconds * MEMORY_GB * LAMBDA_GB_SECOND),
-        writes_and_reads=HOURS * (usage.write_units * WRITE_UNIT + READS_PER_SCAN * READ_UNIT),
+        writes_and_reads=HOURS * (usage.write_units * WRITE_UNIT + read_units * READ_UNIT),
         storage=kept_gigabytes * (2 * STORAGE_GB + BACKUP_GB),
         logs_and_traces=HOURS * (log_bytes / GIGABYTE * LOG_GB + TRACE),
         metrics=METRICS * METRIC,

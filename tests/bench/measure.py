@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from tests.local_aws.aws.emulator import Emulator
 
 WORKFLOW, SINGLE, LISTING = "workflow", "single process", "listing alone"
+PER_USER = "call per user and fact"
+"""A single process that asks for every user's posture, too, as people write it."""
+PER_USER_USERS = 1000
+"""Up to how many users that is measured: it takes minutes."""
+_ARGUMENTS = {SINGLE: "scan", LISTING: "list", PER_USER: "posture"}
 
 
 @dataclass
@@ -41,10 +46,16 @@ class Measurement:
     transitions: int = 0
     history_events: int = 0
     largest_payload: int = 0
+    record_bytes: float = 0.0
+    """Mean size of a record."""
+    kept_bytes: int = 0
+    """What is kept of posture for the scan's WriteBatch."""
+    memory_mb: dict[str, float] = field(default_factory=dict)
+    """The most memory of each function's process."""
 
     @property
-    def list_users_calls(self) -> int:
-        """Calls of IAM; there is no other operation."""
+    def iam_calls(self) -> int:
+        """All calls of IAM."""
         return sum(count for call, count in self.calls.items() if call.startswith("iam:"))
 
 
@@ -84,12 +95,15 @@ def workflow(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: 
         transitions=sum(visits.values()) + batches,
         history_events=history_events(visits, batches),
         largest_payload=execution.largest_payload,
+        record_bytes=used["record_bytes"],
+        kept_bytes=used["kept_bytes"],
+        memory_mb={steps[name]: function["memory_mb"] for name, function in used["functions"].items()},
     )
 
 
 def single(aws: Emulator, table: str, way: str, users: int, latency_ms: float, runs: int) -> Measurement:
-    """Run the single process, or only its listing, so many times."""
-    arguments = ["scan", table] if way == SINGLE else ["list"]
+    """Run the single process, in one of its ways, so many times."""
+    arguments = [_ARGUMENTS[way], table]
     results = []
     for _ in range(runs):
         meter.begin(aws, latency_ms)
@@ -120,14 +134,18 @@ def single(aws: Emulator, table: str, way: str, users: int, latency_ms: float, r
 def all_ways(
     aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: float, runs: int, say: Callable[[str], None]
 ) -> list[Measurement]:
-    """Measure the three ways one after another."""
+    """Measure the ways one after another; that of a call per user and fact once only, where it ends in minutes."""
     table = outputs["dynamodb_table_name"]
     found = []
-    for way in (WORKFLOW, SINGLE, LISTING):
+    for way in (WORKFLOW, SINGLE, LISTING, PER_USER):
         if way == WORKFLOW:
             measured = workflow(aws, outputs, users, latency_ms, runs)
-        else:
+        elif way != PER_USER:
             measured = single(aws, table, way, users, latency_ms, runs)
+        elif latency_ms and users <= PER_USER_USERS:
+            measured = single(aws, table, way, users, latency_ms, runs=1)
+        else:
+            continue
         say(f"  {users:>5,} users, {latency_ms:g} ms a call, {way}: {measured.seconds:.2f} s")
         found.append(measured)
     return found

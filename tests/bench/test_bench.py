@@ -20,21 +20,26 @@ RESULT = Report.from_json(json.loads(RESULT_FILE.read_text()))
 
 def test_the_cost_of_a_scan_is_what_the_price_list_says() -> None:
     """Worked out by hand: 730 scans of 100 users a month, 90 days kept."""
-    usage = cost.Usage(users=100, transitions=11, invocations=5, billed_seconds=2.0, write_units=212, history_events=46)
+    usage = cost.Usage(
+        users=100, transitions=11, invocations=5, billed_seconds=2.0, write_units=212, history_events=46,
+        record_bytes=260, kept_bytes=8000, cold_writers=5,
+    )  # fmt: skip
 
     found = cost.monthly(usage)
 
     assert found.transitions == pytest.approx((8030 - 4000) * 0.000025)
     assert found.functions == pytest.approx(3650 * 0.20 / 1e6 + 1460 * 0.25 * 0.0000133334)
-    assert found.writes_and_reads == pytest.approx(154_760 * 0.625e-6 + 2920 * 0.125e-6)
-    assert found.storage == pytest.approx(0.07776 * (2 * 0.25 + 0.20))
+    assert found.writes_and_reads == pytest.approx(154_760 * 0.625e-6 + 730 * (4 + 5 * 2) * 0.125e-6)
+    assert found.storage == pytest.approx((0.07776 + 0.002688) * (2 * 0.25 + 0.20))
     assert found.logs_and_traces == pytest.approx((730 * (5 * 1500 + 46 * 700)) / 1e9 * 0.50 + 730 * 5e-6)
     assert (found.metrics, found.alarms) == pytest.approx((1.50, 1.30))
     assert found.total == pytest.approx(3.07, abs=0.02)
 
 
 def test_a_free_allowance_is_never_paid_out() -> None:
-    nothing = cost.Usage(users=0, transitions=1, invocations=0, billed_seconds=0, write_units=0, history_events=0)
+    nothing = cost.Usage(
+        users=0, transitions=1, invocations=0, billed_seconds=0, write_units=0, history_events=0, record_bytes=0
+    )
     assert cost.monthly(nothing).transitions == 0
 
 
@@ -62,7 +67,13 @@ def test_the_last_result_meets_every_target() -> None:
 @pytest.mark.parametrize(
     ("way", "users", "latency_ms", "worse", "target"),
     [
-        (WORKFLOW, 1000, 0, {"calls": {"iam:ListUsers": 1000}}, "calls of IAM"),
+        (WORKFLOW, 1000, 0, {"calls": {"iam:ListUsers": 1000}}, "calls of ListUsers"),
+        (WORKFLOW, 5000, 0, {"calls": {"iam:GetCredentialReport": 13}}, "other calls of IAM"),
+        (WORKFLOW, 5000, 0, {"calls": {"iam:GetAccountAuthorizationDetails": 5000}}, "other calls of IAM"),
+        (WORKFLOW, 1000, 20, {"calls": {"iam:ListUsers": 1000}}, "calls of IAM beside one per user"),
+        (WORKFLOW, 1000, 20, {"seconds": 1000.0}, "time with 20 ms calls beside that"),
+        (WORKFLOW, 5000, 0, {"memory_mb": {"write_batch": 201.0}}, "memory of a function"),
+        (WORKFLOW, 5000, 20, {"transitions": 300}, "monthly cost, 5,000"),
         (WORKFLOW, 5000, 0, {"cpu_seconds": 1000.0}, "CPU of the functions"),
         (WORKFLOW, 5000, 20, {"seconds": 1000.0}, "time with 20 ms calls"),
         (WORKFLOW, 1000, 0, {"transitions": 61}, "state transitions"),
@@ -115,5 +126,5 @@ def test_a_step_imports_nothing_that_it_does_not_use() -> None:
 
 
 def test_measurements_survive_being_written() -> None:
-    assert [type(one) for one in RESULT.measurements] == [Measurement] * 18
+    assert [type(one) for one in RESULT.measurements] == [Measurement] * 20
     assert Report.from_json(json.loads(json.dumps(RESULT.as_json()))).table() == RESULT.table()

@@ -6,6 +6,7 @@ Whoever calls: the deployed functions, the state machine, or a program from outs
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib
 import json
 import math
@@ -38,25 +39,41 @@ class _Meter:
             self.latency_seconds = latency_ms / 1000
             self.calls: Counter[str] = Counter()
             self.write_units = 0
+            self.records = 0
+            self.record_bytes = 0
+            self.kept_bytes = 0
             self.functions: dict[str, dict[str, float]] = defaultdict(
-                lambda: {"invocations": 0, "seconds": 0.0, "cpu_seconds": 0.0}
+                lambda: {"invocations": 0, "seconds": 0.0, "cpu_seconds": 0.0, "memory_mb": 0.0}
             )
 
     def count(self, name: str, operation: str, request: dict[str, Any]) -> None:
         with self._lock:
             self.calls[f"{name}:{operation}"] += 1
             self.write_units += _write_units(operation, request)
+            if operation == "BatchWriteItem":
+                items = [one["PutRequest"]["Item"] for requests in request["RequestItems"].values() for one in requests]
+                self.records += len(items)
+                self.record_bytes += sum(map(_size, items))
+            elif operation == "PutItem":
+                self.kept_bytes += _size(request["Item"])
 
-    def invoked(self, function: str, seconds: float, cpu_seconds: float) -> None:
+    def invoked(self, function: str, seconds: float, cpu_seconds: float, memory_mb: float) -> None:
         with self._lock:
             used = self.functions[function]
             used["invocations"] += 1
             used["seconds"] += seconds
             used["cpu_seconds"] += cpu_seconds
+            used["memory_mb"] = max(used["memory_mb"], memory_mb)
 
     def facts(self) -> dict[str, Any]:
         with self._lock:
-            return {"calls": self.calls, "write_units": self.write_units, "functions": self.functions}
+            return {
+                "calls": self.calls,
+                "write_units": self.write_units,
+                "record_bytes": self.record_bytes / max(1, self.records),
+                "kept_bytes": self.kept_bytes,
+                "functions": self.functions,
+            }
 
 
 _meter = _Meter()
@@ -66,9 +83,10 @@ def _write_units(operation: str, request: dict[str, Any]) -> int:
     """Return the write units of a call: one per KB of each item, in the table and once more in its index.
 
     Every item of the table is in the index: its key is an attribute that all of them have. (DynamoDB developer guide,
-    "DynamoDB on-demand capacity mode".) The items that are changed in place are all smaller than 1 KB. A transaction
-    takes twice as many in the table, and not in the index, which follows it by ordinary writes. (Same guide, "Amazon
-    DynamoDB Transactions: How it works".)
+    "DynamoDB on-demand capacity mode".) Of the items that are changed in place the lock is smaller than 1 KB, and the
+    manifests, once they hold what is known of posture, smaller than 2 KB. A transaction takes twice as many in the
+    table, and not in the index, which follows it by ordinary writes. (Same guide, "Amazon DynamoDB Transactions: How it
+    works".)
     """
     if operation == "BatchWriteItem":
         requests = [one for requests in request["RequestItems"].values() for one in requests]
@@ -76,11 +94,29 @@ def _write_units(operation: str, request: dict[str, Any]) -> int:
     if operation == "TransactWriteItems":
         # Two in the table, for preparing and committing, and one in the index; a check writes nothing there.
         return sum(2 if "ConditionCheck" in action else 3 for action in request["TransactItems"])
-    return 2 if operation in {"PutItem", "UpdateItem", "DeleteItem"} else 0
+    if operation == "PutItem":
+        return 2 * math.ceil(_size(request["Item"]) / _WRITE_UNIT_BYTES)
+    return {"UpdateItem": 4, "DeleteItem": 2}.get(operation, 0)
 
 
-def _size(item: dict[str, dict[str, str]]) -> int:
-    return sum(len(name.encode()) + len(str(next(iter(value.values()))).encode()) for name, value in item.items())
+def _size(item: dict[str, dict[str, Any]]) -> int:
+    """Return the size of an item, in bytes (DynamoDB developer guide, "Item sizes and formats")."""
+    return sum(len(name.encode()) + _size_of(value) for name, value in item.items())
+
+
+def _size_of(value: dict[str, Any]) -> int:
+    ((kind, inner),) = value.items()
+    if kind == "S":
+        return len(inner.encode())
+    if kind == "N":
+        return len(inner) // 2 + 2
+    if kind == "B":
+        return len(base64.b64decode(inner))
+    if kind == "L":
+        return 3 + sum(1 + _size_of(element) for element in inner)
+    if kind == "M":
+        return 3 + sum(1 + len(name.encode()) + _size_of(element) for name, element in inner.items())
+    return 1 if kind in {"BOOL", "NULL"} else sum(len(element) for element in inner)
 
 
 def install() -> None:
@@ -120,7 +156,7 @@ def _metered_invocation(invoke: Any) -> Any:
         answer = invoke(worker, *args, **kwargs)
         used = answer.pop("used", None)
         if used is not None:
-            _meter.invoked(worker.func_name, used["seconds"], used["cpu_seconds"])
+            _meter.invoked(worker.func_name, **used)
         return answer
 
     return invoke_worker
@@ -143,8 +179,9 @@ def read(aws: Emulator) -> dict[str, Any]:
 
     Returns
     -------
-    ``calls`` by ``service:Operation``; ``write_units``; ``functions`` by name, each with ``invocations``, and the
-    ``seconds`` and ``cpu_seconds`` of their handlers.
+    ``calls`` by ``service:Operation``; ``write_units``; ``record_bytes``, the mean size of what BatchWriteItem wrote;
+    ``kept_bytes``, of what PutItem wrote; ``functions`` by name, each with ``invocations``, the ``seconds`` and
+    ``cpu_seconds`` of their handlers, and the ``memory_mb`` of their processes at the most.
     """
     facts: dict[str, Any] = json.loads(aws.order("GET", ROUTE))
     return facts

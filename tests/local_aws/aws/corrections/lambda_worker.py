@@ -16,6 +16,7 @@ import importlib
 import importlib.machinery
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -93,10 +94,16 @@ def main() -> None:
             response = {"status": "ok", "result": failed, "raised": True}
         seconds, cpu_seconds = time.monotonic() - began[0], time.process_time() - began[1]
         print(END_OF_LOG, flush=True)
-        answer({**response, "used": {"seconds": seconds, "cpu_seconds": cpu_seconds}})
+        answer({**response, "used": {"seconds": seconds, "cpu_seconds": cpu_seconds, "memory_mb": _peak_memory_mb()}})
         if failure is not None:
             # AWS initializes again for the next invocation.
             handler, failure = _load(init["module"], init["handler"])
+
+
+def _peak_memory_mb() -> float:
+    """Return the most memory that this process has had, in MB. Linux tells KB, macOS bytes."""
+    unit = 1024 if sys.platform == "darwin" else 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / unit
 
 
 def _end_with_parent(parent: int) -> None:
