@@ -117,6 +117,9 @@ _format = click.option(
 )
 _of_deployment = _connection(inherited=True)
 _deployment = click.make_pass_decorator(Deployment, ensure=True)
+_activity = click.option(
+    "--activity", is_flag=True, help="Take the mere use of a password or an access key for a change, too."
+)
 
 
 @click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -207,16 +210,17 @@ def users(deployment: Deployment, scan: datetime | str | None, moment: Moment | 
 @cli.command()
 @click.argument("user", metavar="USER")
 @click.option("--all", "everything", is_flag=True, help="Show every scan, not only those with a change.")
+@_activity
 @_format
 @_of_deployment
 @_deployment
-def history(deployment: Deployment, user: str, everything: bool, form: str) -> int:
+def history(deployment: Deployment, user: str, everything: bool, activity: bool, form: str) -> int:
     """Show a user through time, by its name or its user_id, whatever it was called."""
     if not user:
         raise CommandError("USER is empty; it must be the name or the user_id of an IAM user")
     _introduce(deployment)
     try:
-        found = histories.history(_reader(deployment), user)
+        found = histories.history(_reader(deployment), user, activity=activity)
     except histories.UnknownUser as unknown:
         hint = f"; did you mean {' or '.join(unknown.similar)}?" if unknown.similar else "; `users` lists the last scan"
         raise CommandError(f"USER {user}: no scan has recorded a user of this name{hint}") from None
@@ -230,13 +234,15 @@ def history(deployment: Deployment, user: str, everything: bool, form: str) -> i
 @cli.command()
 @click.argument("former", metavar="FROM", type=SCAN_OR_PREVIOUS)
 @click.argument("later", metavar="[TO]", type=SCAN, default=LATEST)
+@_activity
 @_format
 @_of_deployment
 @_deployment
-def diff(deployment: Deployment, former: datetime | str, later: datetime | str, form: str) -> int:
+def diff(deployment: Deployment, former: datetime | str, later: datetime | str, activity: bool, form: str) -> int:
     """Show who was created, deleted, recreated, renamed or changed between two scans.
 
-    FROM and TO are scan_timestamps or latest; FROM may be previous, the scan before TO.
+    FROM and TO are scan_timestamps or latest; FROM may be previous, the scan before TO. What one of them does not know
+    is no change.
     """
     _introduce(deployment)
     reader = _reader(deployment)
@@ -251,7 +257,7 @@ def diff(deployment: Deployment, former: datetime | str, later: datetime | str, 
     if begin.moment > end.moment:
         raise CommandError(f"FROM {begin.scan_timestamp} is newer than TO {end.scan_timestamp}; exchange them")
     try:
-        found = differences.diff(reader, begin, end)
+        found = differences.diff(reader, begin, end, activity=activity)
     except differences.SpansOverlap:
         raise CommandError(
             f"FROM {begin.scan_timestamp} ({rows.span(begin)}) and TO {end.scan_timestamp} ({rows.span(end)}) overlap: "

@@ -1,14 +1,16 @@
 """What became of users between two scans: only what is sure.
 
 Users are matched by user_id first: a new name of the same id is a renamed user, a new id of the same name a recreated
-one. That a scan lacks a user is looked up in the table itself, not in its index, which may be behind.
+one. That a scan lacks a user is looked up in the table itself, not in its index, which may be behind. What one of two
+records does not know is no change.
 """
 
-from collections.abc import Container, Iterator
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
+from functions.table.changes import LastKnown
 from functions.table.reader import Reader
-from functions.table.record import COMPARED
 from functions.table.scans import RecordedScan, created_at
 from functions.table.wire import Item
 
@@ -39,21 +41,33 @@ class Change:
 
 @dataclass(frozen=True)
 class Diff:
-    """What became of users between two scans, and how many records of each the index did not yield."""
+    """What became of users between two scans, and how many records of each the index did not yield.
+
+    Attributes
+    ----------
+    uncompared
+        For each section, how many users could not be compared by it: one of the scans does not know it of them.
+    """
 
     before: RecordedScan
     after: RecordedScan
     changes: tuple[Change, ...]
     missing_before: int
     missing_after: int
+    uncompared: Mapping[str, int]
 
 
 class SpansOverlap(Exception):  # noqa: N818 - it is no error of anybody
     """One of the scans had not ended to list when the other began: neither proves what happened in between."""
 
 
-def diff(reader: Reader, before: RecordedScan, after: RecordedScan) -> Diff:
+def diff(reader: Reader, before: RecordedScan, after: RecordedScan, *, activity: bool = False) -> Diff:
     """Compare two trusted scans. Their users are held in memory, and the changes are sorted by name.
+
+    Parameters
+    ----------
+    activity
+        Whether mere use of a password or an access key is a change, too.
 
     Raises
     ------
@@ -61,7 +75,7 @@ def diff(reader: Reader, before: RecordedScan, after: RecordedScan) -> Diff:
         The scans cannot be told apart in time.
     """
     if before.scan_timestamp == after.scan_timestamp:
-        return Diff(before, after, (), 0, 0)
+        return Diff(before, after, (), 0, 0, {})
     if not before.is_before(after):
         raise SpansOverlap
     left, missing_before = _by_id(reader, before)
@@ -70,14 +84,20 @@ def diff(reader: Reader, before: RecordedScan, after: RecordedScan) -> Diff:
     _look_up(reader, before, [user for key, user in right.items() if key not in left], left)
     unsure = {key for key, user in right.items() if missing_before and _may_be_older(user, before)}
     changes = sorted(
-        _changes(left, right, unsure, complete=not missing_after), key=lambda one: (one.user_name, one.user_id)
+        _changes(left, right, unsure, complete=not missing_after, activity=activity),
+        key=lambda one: (one.user_name, one.user_id),
     )
-    return Diff(before, after, tuple(changes), missing_before, missing_after)
+    uncompared = Counter(
+        section
+        for user_id, user in right.items()
+        if user_id in left
+        for section in LastKnown().learn(left[user_id]).unknown_in(user)
+    )
+    return Diff(before, after, tuple(changes), missing_before, missing_after, uncompared)
 
 
-def changed_attributes(before: Item, after: Item) -> tuple[str, ...]:
-    """Return which attributes of one user differ."""
-    return tuple(name for name in ("user_name", *COMPARED) if before.get(name) != after.get(name))
+def _differing(before: Item, after: Item, *, activity: bool) -> tuple[str, ...]:
+    return LastKnown().learn(before).changes_to(after, activity=activity)
 
 
 def _by_id(reader: Reader, scan: RecordedScan) -> tuple[dict[str, Item], int]:
@@ -107,7 +127,7 @@ def _may_be_older(user: Item, scan: RecordedScan) -> bool:
 
 
 def _changes(
-    left: dict[str, Item], right: dict[str, Item], unsure: Container[str], *, complete: bool
+    left: dict[str, Item], right: dict[str, Item], unsure: Container[str], *, complete: bool, activity: bool
 ) -> Iterator[Change]:
     """Yield what became of the users.
 
@@ -122,11 +142,12 @@ def _changes(
     for user_id, user in right.items():
         name, former = str(user["user_name"]), left.get(user_id)
         if former is not None:
-            if changed := changed_attributes(former, user):
+            if changed := _differing(former, user, activity=activity):
                 yield Change(name, user_id, RENAMED if "user_name" in changed else CHANGED, changed, former, user)
         elif name in gone and complete:
             former = gone.pop(name)
-            yield Change(name, user_id, RECREATED, ("user_id", *changed_attributes(former, user)), former, user)
+            changed = _differing(former, user, activity=activity)
+            yield Change(name, user_id, RECREATED, ("user_id", *changed), former, user)
         else:
             yield Change(name, user_id, CREATED_OR_RENAMED if user_id in unsure else CREATED, after=user)
     for name, user in gone.items():

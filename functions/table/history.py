@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from functions.shared import timestamps
-from functions.table.diff import changed_attributes
+from functions.table.changes import LastKnown
 from functions.table.reader import Reader
 from functions.table.scans import Known, RecordedScan, created_at, newest
 from functions.table.wire import Item
@@ -83,22 +83,28 @@ class _Person:
     """The scan that proves that it is no more, and in which word."""
 
 
-def history(reader: Reader, user: str) -> History:
+def history(reader: Reader, user: str, *, activity: bool = False) -> History:
     """Return what each scan says of a user, by its name or its user_id.
 
     A scan that ends while this reads changes nothing: the scans are read first, and then the records of the user.
+
+    Parameters
+    ----------
+    activity
+        Whether mere use of a password or an access key is a change, too.
 
     Raises
     ------
     UnknownUser
         No scan has recorded it.
     """
-    return _Timeline(reader).of(user)
+    return _Timeline(reader, activity).of(user)
 
 
 class _Timeline:
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, activity: bool) -> None:
         self._reader = reader
+        self._activity = activity
         self._scans = {scan.scan_timestamp: scan for scan in reader.scans(newest_first=False)}
         trusted = [scan for scan in self._scans.values() if scan.trusted]
         self._trusted = sorted(trusted, key=lambda scan: (scan.listing, scan.scan_timestamp))
@@ -257,6 +263,7 @@ class _Timeline:
         """Yield what the scans say of a person for as long as it is there, gaps included."""
         moments = sorted(person.seen, key=self._order)
         previous: Item | None = None
+        known = LastKnown()
         absent = False
         gaps = self._gaps(person, moments)
         for timestamp in sorted({*moments, *gaps}, key=self._order):
@@ -270,10 +277,11 @@ class _Timeline:
             if previous is None:
                 yield Event(timestamp, name, person.user_id, first, (), record)
             else:
-                changed = changed_attributes(previous, record)
+                changed = known.changes_to(record, activity=self._activity)
                 word = RENAMED if "user_name" in changed else CHANGED if changed else UNCHANGED
                 yield Event(timestamp, name, person.user_id, word or (SEEN_AGAIN if absent else ""), changed, record)
             previous, absent = record, False
+            known.learn(record)
 
     def _gaps(self, person: _Person, moments: list[str]) -> set[str]:
         """Return the trusted scans between two sightings that lack the person, and were asked for it."""

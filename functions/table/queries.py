@@ -58,22 +58,30 @@ def diff(
     former: RecordedScan,
     later: RecordedScan,
     *,
+    activity: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Diff:
-    """Return what became of users between two trusted scans.
+    """Return what became of users between two trusted scans. With ``activity``, mere use is a change, too.
 
     Raises
     ------
     SpansOverlap
         The former had not ended to list when the later began.
     """
-    return _diff.diff(Reader(dynamodb, table_name, sleep=sleep), former, later)
+    return _diff.diff(Reader(dynamodb, table_name, sleep=sleep), former, later, activity=activity)
 
 
 def history(
-    dynamodb: "DynamoDBClient", table_name: str, user: str, *, sleep: Callable[[float], None] = time.sleep
+    dynamodb: "DynamoDBClient",
+    table_name: str,
+    user: str,
+    *,
+    activity: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> History:
     """Return what every scan says of a user, by its name or its user_id, oldest first.
+
+    With ``activity``, mere use is a change, too.
 
     Its ``events`` have a ``change`` each: ``first seen``, ``changed``, ``renamed``, ``recreated``, ``deleted``,
     ``deleted or renamed`` (the index is behind), ``not listed``, ``seen again``, or nothing. ``deleted`` is said only
@@ -84,4 +92,4 @@ def history(
     UnknownUser
         No scan has recorded it.
     """
-    return _history.history(Reader(dynamodb, table_name, sleep=sleep), user)
+    return _history.history(Reader(dynamodb, table_name, sleep=sleep), user, activity=activity)

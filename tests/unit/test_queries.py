@@ -200,7 +200,8 @@ class TestDiff:
         renamed = {"user_id": "AIDAERIN", "arn": "arn:aws:iam::123456789012:user/eve"}
         used = {"password_last_used": "2026-02-01T09:00:00Z"}
         table.scan(FEBRUARY, {"alice": used, "carol": {"user_id": "AIDAOTHER"}, "dave": {}, "eve": renamed, "same": {}})
-        diff = queries.diff(table, TABLE, scan_of(table, JANUARY), scan_of(table, FEBRUARY))  # type: ignore[arg-type]
+        scans = scan_of(table, JANUARY), scan_of(table, FEBRUARY)
+        diff = queries.diff(table, TABLE, *scans, activity=True)  # type: ignore[arg-type]
         assert [(change.user_name, change.change, change.attributes) for change in diff.changes] == [
             ("alice", "changed", ("password_last_used",)),
             ("bob", "deleted", ()),
@@ -231,10 +232,12 @@ class TestHistory:
         table.scan(FAILED, {"alice": {}}, status="FAILED")
         used = {"password_last_used": "2026-02-01T09:00:00Z"}
         table.scan(FEBRUARY, {"alice": used, "carol": {"user_id": "AIDAOTHER", "create_date": "2026-02-01T00:00:00Z"}})
-        assert told(table, "alice") == [(JANUARY, "alice", "first seen"), (FEBRUARY, "alice", "changed")]
+        changed = [(JANUARY, "alice", "first seen"), (FEBRUARY, "alice", "changed")]
+        assert told(table, "alice", activity=True) == changed
+        assert told(table, "alice") == changed[:1], "mere use is no change"
         assert told(table, "bob") == [(JANUARY, "bob", "first seen"), (FEBRUARY, "bob", "deleted")]
         assert told(table, "carol") == [(JANUARY, "carol", "first seen"), (FEBRUARY, "carol", "recreated")]
-        events = queries.history(table, TABLE, "alice").events  # type: ignore[arg-type]
+        events = queries.history(table, TABLE, "alice", activity=True).events  # type: ignore[arg-type]
         assert [event.change for event in events] == ["first seen", "", "changed"]
         assert events[-1].attributes == ("password_last_used",)
 
@@ -309,3 +312,109 @@ class TestHistory:
         assert found.events[-1] == Event(FEBRUARY, "bob", "AIDABOB", "deleted")
         assert found.since is not None
         assert found.since.scan_timestamp == JANUARY
+
+
+def knowing(timestamp: str, **attributes: Any) -> dict[str, Any]:
+    """Return the attributes of a user of whom a scan knows everything; None for what it does not."""
+    return {
+        "credential_report_time": timestamp,
+        "password_enabled": True,
+        "mfa_active": True,
+        "groups": ["staff"],
+        "attached_policies": [],
+        "inline_policies": [],
+        "admin_via": [],
+        **attributes,
+    }
+
+
+def key(slot: int, created: str, *, active: bool = True) -> dict[str, Any]:
+    return {f"access_key_{slot}_active": active, f"access_key_{slot}_last_rotated": created}
+
+
+NO_REPORT: dict[str, Any] = {"credential_report_time": None, "password_enabled": None, "mfa_active": None}
+NO_DETAILS: dict[str, Any] = dict.fromkeys(("groups", "attached_policies", "inline_policies", "admin_via"))
+FIRST, SECOND, THIRD = "2025-01-01T00:00:00Z", "2025-02-01T00:00:00Z", "2025-03-01T00:00:00Z"
+
+
+class TestPosture:
+    def attributes(self, table: Table, before: dict[str, Any], after: dict[str, Any], **options: Any) -> list[str]:
+        """Return what differs in alice, by a diff, of two scans that know what is given."""
+        table.scan(JANUARY, {"alice": knowing(JANUARY, **before)})
+        table.scan(FEBRUARY, {"alice": knowing(FEBRUARY, **after)})
+        scans = scan_of(table, JANUARY), scan_of(table, FEBRUARY)
+        found = queries.diff(table, TABLE, *scans, **options)  # type: ignore[arg-type]
+        (event,) = queries.history(table, TABLE, "alice", **options).events[1:]  # type: ignore[arg-type]
+        assert [event.attributes] == ([change.attributes for change in found.changes] or [()]), "history agrees"
+        return [name for change in found.changes for name in change.attributes]
+
+    @pytest.mark.parametrize(
+        ("before", "after", "attributes"),
+        [
+            ({}, {}, []),
+            ({}, {"mfa_active": False}, ["mfa_active"]),
+            ({}, {"groups": ["ops", "staff"]}, ["groups"]),
+            ({}, {"admin_via": ["policy x"], "permissions_boundary": "y"}, ["permissions_boundary", "admin_via"]),
+            # The report, or the details, are missing on one side, or on both.
+            ({}, {**NO_REPORT}, []),
+            ({**NO_REPORT}, {}, []),
+            ({**NO_REPORT}, {**NO_REPORT}, []),
+            ({}, {**NO_DETAILS, "mfa_active": False}, ["mfa_active"]),
+            ({"permissions_boundary": "x"}, {**NO_DETAILS}, []),
+            ({**NO_DETAILS}, {"groups": ["ops"]}, []),
+            ({}, {**NO_REPORT, "groups": []}, ["groups"]),
+            # 4 h 15 min, and a second more.
+            ({}, {"credential_report_time": "2026-02-02T05:45:00Z", "mfa_active": False}, ["mfa_active"]),
+            ({}, {"credential_report_time": "2026-02-02T05:44:59Z", "mfa_active": False}, []),
+            ({"credential_report_time": "2026-01-31T05:44:59Z"}, {"mfa_active": False}, []),
+            # What the report does not say, and tags that nobody asked for.
+            ({}, {"mfa_active": None}, []),
+            ({"password_enabled": None}, {}, []),
+            ({"admin_via": ["policy x"]}, {"admin_via": None}, []),
+            ({}, {"tags": {"team": "x"}}, []),
+            ({"tags": {"team": "x"}}, {"tags": {}}, ["tags"]),
+            # Keys.
+            ({}, key(1, FIRST), ["access_key_1_active", "access_key_1_last_rotated"]),
+            (key(1, FIRST), key(1, FIRST, active=False), ["access_key_1_active"]),
+            (key(1, FIRST), key(1, SECOND), ["access_key_1_last_rotated"]),
+            (key(1, FIRST), key(2, FIRST), []),
+            ({**key(1, FIRST), **key(2, SECOND)}, {**key(1, SECOND), **key(2, FIRST)}, []),
+            ({**key(1, FIRST), **key(2, SECOND)}, key(1, SECOND), ["access_key_1_active", "access_key_1_last_rotated"]),
+            ({**key(1, FIRST), **key(2, SECOND)}, {**key(1, THIRD), **key(2, FIRST)}, ["access_key_2_last_rotated"]),
+            ({**key(1, FIRST), **key(2, FIRST, active=False)}, {**key(2, FIRST), **key(1, FIRST, active=False)}, []),
+            ({**key(1, FIRST), **key(2, SECOND, active=False)}, {**key(2, FIRST, active=False), **key(1, SECOND)},
+             ["access_key_1_active", "access_key_2_active"]),
+            ({"cert_1_active": True, "cert_1_last_rotated": FIRST},
+             {"cert_2_active": False, "cert_2_last_rotated": FIRST}, ["cert_1_active"]),
+        ],
+    )  # fmt: skip
+    def test_what_is_not_known_is_no_change(
+        self, table: Table, before: dict[str, Any], after: dict[str, Any], attributes: list[str]
+    ) -> None:
+        assert self.attributes(table, before, after) == attributes
+
+    def test_use_is_no_change_unless_asked_for(self, table: Table) -> None:
+        used = {**key(1, FIRST), "access_key_1_last_used_date": JANUARY, "access_key_1_last_used_region": "us-east-1"}
+        again = {"access_key_1_last_used_date": FEBRUARY, "access_key_1_last_used_region": "eu-west-1"}
+        assert self.attributes(table, used, {**used, **again}) == []
+        assert self.attributes(table, used, {**used, **again}, activity=True) == list(again)
+        assert self.attributes(table, {**used, **NO_REPORT}, {**used, **again}, activity=True) == []
+
+    def test_a_scan_without_the_report_loses_no_change(self, table: Table) -> None:
+        table.scan(JANUARY, {"alice": knowing(JANUARY)})
+        table.scan(FAILED, {"alice": knowing(FAILED, **NO_REPORT, groups=["ops"])})
+        table.scan(FEBRUARY, {"alice": knowing(FEBRUARY, mfa_active=False, **NO_DETAILS)})
+        table.scan(MARCH, {"alice": knowing(MARCH, mfa_active=False, groups=["ops"])})
+        events = queries.history(table, TABLE, "alice").events  # type: ignore[arg-type]
+        assert [(event.change, event.attributes) for event in events] == [
+            ("first seen", ()),
+            ("changed", ("groups",)),
+            ("changed", ("mfa_active",)),
+            ("", ()),
+        ]
+
+    def test_a_diff_says_how_many_it_could_not_compare(self, table: Table) -> None:
+        table.scan(JANUARY, {"alice": knowing(JANUARY), "bob": knowing(JANUARY, **NO_REPORT), "carol": {}})
+        table.scan(FEBRUARY, {"alice": knowing(FEBRUARY), "bob": knowing(FEBRUARY), "dave": {}})
+        found = queries.diff(table, TABLE, scan_of(table, JANUARY), scan_of(table, FEBRUARY))  # type: ignore[arg-type]
+        assert found.uncompared == {"credential_report": 1}

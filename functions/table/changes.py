@@ -1,0 +1,101 @@
+"""Which facts of a user have changed between its records: only what both of them know.
+
+A record that lacks the credential report, or has a stale one, or lacks the authorization details, says nothing of what
+they would tell: neither that it is as it was nor that it is not. The next record that knows compares with the last one
+that did, so that nothing is lost in between.
+"""
+
+from dataclasses import dataclass, field
+
+from functions.table.facts import SLOTS, Knowledge, known
+from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, LISTING, Attribute
+from functions.table.wire import Item
+
+SECTIONS = (CREDENTIAL_REPORT, AUTHORIZATION)
+
+_NAME = "user_name"
+_ABSENT_IS_UNKNOWN = frozenset({"password_enabled", "mfa_active", "admin_via", "tags"})
+"""What every user has. Where it is absent, it could not be told, or nobody had asked for tags."""
+
+_IN_SLOTS = tuple(tuple(f"{kind}_{slot}_" for slot in SLOTS) for kind in ("access_key", "cert"))
+_IDENTITY = "last_rotated"
+"""Of what is in a slot: it tells one key from another, and no key is without."""
+
+
+@dataclass
+class LastKnown:
+    """For each section, the last record of a user that knew it."""
+
+    _records: dict[str, Item] = field(default_factory=dict)
+
+    def learn(self, record: Item) -> "LastKnown":
+        """Take what a record knows; return this."""
+        for section in (LISTING, *SECTIONS):
+            if _knows(record, section):
+                self._records[section] = record
+        return self
+
+    def changes_to(self, record: Item, *, activity: bool = False) -> tuple[str, ...]:
+        """Return which attributes are different in a later record of the user, its name first.
+
+        Parameters
+        ----------
+        activity
+            Whether mere use is a change, too.
+        """
+        pairs = {
+            section: (base, aligned(base, record) if section == CREDENTIAL_REPORT else record)
+            for section, base in self._records.items()
+            if _knows(record, section)
+        }
+        return tuple(
+            attribute.name
+            for attribute in ATTRIBUTES
+            if attribute.section in pairs
+            and (activity if attribute.activity else attribute.compared or attribute.name == _NAME)
+            and _differs(attribute, *pairs[attribute.section])
+        )
+
+    def unknown_in(self, record: Item) -> list[str]:
+        """Return the sections of which this or the later record knows nothing current."""
+        return [section for section in SECTIONS if section not in self._records or not _knows(record, section)]
+
+
+def aligned(before: Item, after: Item) -> Item:
+    """Return a later record with its access keys and certificates in the slots of the earlier one.
+
+    A key is known by its creation; when another one is deleted, it may be found in the other slot.
+    """
+    for slots in _IN_SLOTS:
+        after = min(after, _exchanged(after, slots), key=lambda record: _distance(before, record, slots))
+    return after
+
+
+def _exchanged(record: Item, slots: tuple[str, ...]) -> Item:
+    first, second = slots
+    renamed = {}
+    for name, value in record.items():
+        if name.startswith(first):
+            name = second + name.removeprefix(first)
+        elif name.startswith(second):
+            name = first + name.removeprefix(second)
+        renamed[name] = value
+    return renamed
+
+
+def _distance(before: Item, after: Item, slots: tuple[str, ...]) -> tuple[int, int]:
+    """Return how many identities differ, and how many attributes: keys of one second differ in nothing else."""
+    names = {name for record in (before, after) for name in record if name.startswith(slots)}
+    different = [name for name in names if before.get(name) != after.get(name)]
+    return sum(name.endswith(_IDENTITY) for name in different), len(different)
+
+
+def _differs(attribute: Attribute, before: Item, after: Item) -> bool:
+    name = attribute.name
+    if name in _ABSENT_IS_UNKNOWN and not (name in before and name in after):
+        return False
+    return bool(before.get(name) != after.get(name))
+
+
+def _knows(record: Item, section: str) -> bool:
+    return section == LISTING or known(record, section) is Knowledge.CURRENT
