@@ -17,7 +17,7 @@ SEED ?= 0
 BY ?=
 
 # What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
-VALUES := EXECUTION LIMIT SCAN AT FROM TO FORMAT ALL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS
+VALUES := EXECUTION LIMIT SCAN AT FROM TO FORMAT ALL ACTIVITY CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS
 SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 # The shell's USER is who is logged in, not who is asked for.
 ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
@@ -27,6 +27,8 @@ $(foreach name,$(ASKED),$(call literal,$(name)))
 # --at="$$ASKED_AT" where AT is set, and nothing otherwise; and the same for arguments.
 option = $(if $(filter $(1),$(ASKED)),$(2)="$$ASKED_$(1)")
 value_of = $(if $(filter $(1),$(ASKED)),-- "$$ASKED_$(1)" $(if $(and $(2),$(filter $(2),$(ASKED))),"$$ASKED_$(2)"))
+# --all where ALL is set, to whatever it is.
+flag = $(if $(filter $(1),$(ASKED)),$(2))
 
 VENV := build/venv
 INSTALLED := $(VENV)/.installed
@@ -185,7 +187,7 @@ destroy: on-aws ## Remove the deployment, records included, from your AWS accoun
 # make itself answers any failure with exit status 2; the command's own statuses are in the README.
 OPERATE = $(PY) -m functions.cli
 
-.PHONY: start redrive scans users history diff
+.PHONY: start redrive scans users history diff findings
 start: $(INSTALLED) ## Start a scan and follow it to its end
 	@$(OPERATE) start
 
@@ -195,14 +197,20 @@ redrive: $(INSTALLED) ## Redrive a failed run and follow it: EXECUTION=<ARN or n
 scans: $(INSTALLED) ## List the scans, newest first (LIMIT=20, FORMAT=table|json|jsonl|csv)
 	@$(OPERATE) scans $(call option,LIMIT,--limit) $(call option,FORMAT,--format)
 
-history: $(INSTALLED) ## Show a user through time: USER=<name or user_id>, ALL=1 without changes, too (FORMAT)
-	@$(OPERATE) history $(if $(filter ALL,$(ASKED)),--all) $(call option,FORMAT,--format) $(call value_of,USER)
+history: $(INSTALLED) ## Show a user through time: USER=<name or user_id>, ALL=1 without changes, too (ACTIVITY=1, FORMAT)
+	@$(OPERATE) history $(call flag,ALL,--all) $(call flag,ACTIVITY,--activity) $(call option,FORMAT,--format) \
+	  $(call value_of,USER)
 
 users: $(INSTALLED) ## List who existed: SCAN=<scan>|latest or AT=2026-01-31T00:00Z (FORMAT)
 	@$(OPERATE) users $(call option,SCAN,--scan) $(call option,AT,--at) $(call option,FORMAT,--format)
 
-diff: $(INSTALLED) ## Show who came, went or changed: FROM=<scan>|previous TO=<scan>|latest (FORMAT)
-	@$(OPERATE) diff $(call option,FORMAT,--format) $(call value_of,FROM,TO)
+diff: $(INSTALLED) ## Show who came, went or changed: FROM=<scan>|previous TO=<scan>|latest (ACTIVITY=1, FORMAT)
+	@$(OPERATE) diff $(call flag,ACTIVITY,--activity) $(call option,FORMAT,--format) $(call value_of,FROM,TO)
+
+findings: $(INSTALLED) ## Say what is wrong with it: SCAN or AT, CIS=7.0, ONLY=<control>,… (UNUSED_DAYS, KEY_AGE_DAYS, ALL=1, FAIL=1, FORMAT)
+	@$(OPERATE) findings $(call option,SCAN,--scan) $(call option,AT,--at) $(call option,CIS,--cis) \
+	  $(call option,ONLY,--only) $(call option,UNUSED_DAYS,--unused-days) $(call option,KEY_AGE_DAYS,--key-age-days) \
+	  $(call flag,ALL,--all) $(call flag,FAIL,--fail-on-finding) $(call option,FORMAT,--format)
 
 .PHONY: clean
 clean: ## Remove everything that was built

@@ -11,16 +11,26 @@ from typing import Any, TypeVar
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.cli import executions, output, rows
+from functions.cli import executions, output, posture, rows, words
 from functions.cli.deployment import DEFAULT_NAME, DEFAULT_TABLE, Deployment
 from functions.cli.errors import CommandError, ExitStatus
 from functions.cli.output import FORMATS
-from functions.cli.values import LATEST, MOMENT, PREVIOUS, SCAN, SCAN_OR_PREVIOUS, Moment
+from functions.cli.values import (
+    CONTROLS,
+    LATEST,
+    MOMENT,
+    PREVIOUS,
+    SCAN,
+    SCAN_OR_PREVIOUS,
+    Moment,
+)
 from functions.shared import timestamps
 from functions.table import diff as differences
+from functions.table import findings as judging
 from functions.table import history as histories
 from functions.table.manifest import Status
 from functions.table.reader import Reader, TableBusy
+from functions.table.record import CREDENTIAL_REPORT
 from functions.table.scans import RecordedScan, after, at, before, created_at, newest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,6 +125,18 @@ def _version() -> str:
 _format = click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print the answer."
 )
+
+
+def _answering_scan(function: F) -> F:
+    """Add the options that say which scan answers."""
+    at_ = click.option(
+        "--at", "moment", type=MOMENT, help="The last scan up to a moment: 2026-01-31T00:00Z, or 2026-01-31."
+    )(function)
+    return click.option(
+        "--scan", type=SCAN, help="The scan, by its scan_timestamp, or latest.  [default: latest]"
+    )(at_)  # fmt: skip
+
+
 _of_deployment = _connection(inherited=True)
 _deployment = click.make_pass_decorator(Deployment, ensure=True)
 _activity = click.option(
@@ -133,8 +155,8 @@ def cli(ctx: click.Context) -> None:
     answers: one that failed half-way never reads as a deletion.
 
     \b
-    Exit status: 0 done, 1 the scan failed, 2 wrong input, 3 the answer lacks records that the table's
-    index has not yielded yet, 4 the scan was skipped, 5 AWS gives no answer, 130 interrupted.
+    Exit status: 0 done, 1 the scan failed, 2 wrong input, 3 there is a finding (--fail-on-finding),
+    4 the scan was skipped, 5 AWS gives no answer, 6 the answer is incomplete, 130 interrupted.
     """
     ctx.ensure_object(Deployment)
 
@@ -184,27 +206,107 @@ def scans(deployment: Deployment, limit: int, form: str) -> int:
 
 
 @cli.command()
-@click.option("--scan", type=SCAN, help="The scan, by its scan_timestamp, or latest.  [default: latest]")
-@click.option("--at", "moment", type=MOMENT, help="The last scan up to a moment: 2026-01-31T00:00Z, or 2026-01-31.")
+@_answering_scan
 @_format
 @_of_deployment
 @_deployment
 def users(deployment: Deployment, scan: datetime | str | None, moment: Moment | None, form: str) -> int:
     """List who existed."""
-    if scan is not None and moment is not None:
-        raise CommandError("--scan and --at are two answers to one question; give one of them")
-    _introduce(deployment)
-    reader = _reader(deployment)
-    known = list(reader.scans())
-    chosen = _chosen_at(known, moment, reader.now) if moment is not None else _chosen(known, scan or LATEST, "--scan")
+    reader, known, chosen = _asked_scan(deployment, scan, moment)
     listing = reader.of_scan(chosen)
     count = output.write(map(rows.of_user, listing), rows.USER_COLUMNS, form, sys.stdout)
-    asked = moment.time if moment is not None else reader.now
-    told = f"{rows.span(chosen)}, {rows.age(asked, chosen)}"
-    _note(f"{rows.number(count, 'user')} in the scan {chosen.scan_timestamp} ({told})")
+    _note(f"{words.number(count, 'user')} in {_told(reader, chosen, moment)}")
+    if chosen.manifest.item.get("sections"):
+        for line in posture.sections(chosen):
+            _note(line)
     if moment is not None:
         _name_the_unrecorded(reader, known, chosen, moment.time)
     return _complete(chosen, listing.missing)
+
+
+@cli.command(epilog=posture.explained())
+@_answering_scan
+@click.option("--cis", type=click.Choice(judging.CIS_VERSIONS), help="Only what this version of the benchmark asks.")
+@click.option("--only", type=CONTROLS, multiple=True, metavar="CONTROL[,…]", help="Only these controls.")
+@click.option(
+    "--unused-days",
+    type=click.IntRange(1, 3650),
+    default=judging.DEFAULTS.unused_days,
+    show_default=True,
+    help="From how many days on a credential is unused.",
+)
+@click.option(
+    "--key-age-days",
+    type=click.IntRange(1, 3650),
+    default=judging.DEFAULTS.key_age_days,
+    show_default=True,
+    help="Beyond how many days an active access key is too old.",
+)
+@click.option("--fail-on-finding", is_flag=True, help="End with 3 where there is a finding, with 6 where none can be.")
+@click.option("--all", "everything", is_flag=True, help="Show what is OK, too.")
+@_format
+@_of_deployment
+@_deployment
+def findings(
+    deployment: Deployment,
+    scan: datetime | str | None,
+    moment: Moment | None,
+    cis: str | None,
+    only: tuple[tuple[judging.Control, ...], ...],
+    unused_days: int,
+    key_age_days: int,
+    fail_on_finding: bool,
+    everything: bool,
+    form: str,
+) -> int:
+    """Say what is wrong with what users can get in with, at the time of a scan.
+
+    Each control is OK, a FINDING or UNKNOWN: what was not recorded, or is stale, is never OK.
+    """
+    controls = posture.chosen([control for some in only for control in some], cis)
+    if not controls:
+        raise CommandError(f"--only: version {cis} of the benchmark asks none of these; leave out --cis, or --only")
+    parameters = judging.Parameters(unused_days, key_age_days)
+    reader, known, chosen = _asked_scan(deployment, scan, moment)
+    listing = reader.of_scan(chosen)
+    found = posture.sort(judging.of_scan(chosen, listing, parameters, controls))
+    shown = [one for one in found if everything or one.status is not judging.Status.OK]
+    answer = posture.of_findings(shown, chosen, parameters, cis)
+    output.write(posture.folded(answer) if form == "table" else answer, posture.FINDING_COLUMNS, form, sys.stdout)
+    failed = sum(one.status is judging.Status.FINDING for one in found)
+    _note(f"{words.number(failed, 'finding')} in {_told(reader, chosen, moment)}")
+    for line in (*posture.sections(chosen), *posture.summary(found, controls)):
+        _note(line)
+    if moment is not None:
+        _name_the_unrecorded(reader, known, chosen, moment.time)
+    complete = _complete(chosen, listing.missing)
+    if not fail_on_finding:
+        return complete
+    if failed:
+        return ExitStatus.FINDING
+    unjudged = posture.unjudged(found)
+    for why in unjudged:
+        _warn(f"that there is no finding means nothing: {why}")
+    return ExitStatus.INCOMPLETE if unjudged else complete
+
+
+@cli.command()
+@_answering_scan
+@_format
+@_of_deployment
+@_deployment
+def root(deployment: Deployment, scan: datetime | str | None, moment: Moment | None, form: str) -> int:
+    """Show what the root user of the account could get in with."""
+    reader, _, chosen = _asked_scan(deployment, scan, moment)
+    manifest = chosen.manifest.item
+    if not manifest.get("root"):
+        why = judging.why_no_root(manifest.get("sections"))
+        raise CommandError(f"the scan {chosen.scan_timestamp} does not know the root user: {why}")
+    output.write([posture.of_root(chosen, manifest["root"])], posture.ROOT_COLUMNS, form, sys.stdout)
+    _note(f"the root user in {_told(reader, chosen, moment)}")
+    for line in posture.sections(chosen, [CREDENTIAL_REPORT]):
+        _note(line)
+    return ExitStatus.OK
 
 
 @cli.command()
@@ -260,13 +362,36 @@ def diff(deployment: Deployment, former: datetime | str, later: datetime | str, 
         found = differences.diff(reader, begin, end, activity=activity)
     except differences.SpansOverlap:
         raise CommandError(
-            f"FROM {begin.scan_timestamp} ({rows.span(begin)}) and TO {end.scan_timestamp} ({rows.span(end)}) overlap: "
-            "they do not tell what came first; choose another scan"
+            f"FROM {begin.scan_timestamp} ({words.span(begin)}) and TO {end.scan_timestamp} ({words.span(end)}) "
+            "overlap: they do not tell what came first; choose another scan"
         ) from None
     count = output.write(rows.of_diff(found), rows.DIFF_COLUMNS, form, sys.stdout)
-    period = " to ".join(f"{scan.scan_timestamp} ({rows.span(scan)})" for scan in (begin, end))
-    _note(f"{rows.number(count, 'change')} from {period}")
+    period = " to ".join(f"{scan.scan_timestamp} ({words.span(scan)})" for scan in (begin, end))
+    _note(f"{words.number(count, 'change')} from {period}")
+    if any(scan.manifest.item.get("sections") for scan in (begin, end)):
+        for section, users_ in found.uncompared.items():
+            _note(posture.uncompared(section, users_))
     return max(_complete(begin, found.missing_before), _complete(end, found.missing_after))
+
+
+def _asked_scan(
+    deployment: Deployment, scan: datetime | str | None, moment: Moment | None
+) -> tuple[Reader, list[RecordedScan], RecordedScan]:
+    """Return a reader, all scans, and the trusted one that is asked for by --scan or --at."""
+    if scan is not None and moment is not None:
+        raise CommandError("--scan and --at are two answers to one question; give one of them")
+    _introduce(deployment)
+    reader = _reader(deployment)
+    known = list(reader.scans())
+    if moment is not None:
+        return reader, known, _chosen_at(known, moment, reader.now)
+    return reader, known, _chosen(known, scan or LATEST, "--scan")
+
+
+def _told(reader: Reader, chosen: RecordedScan, moment: Moment | None) -> str:
+    """Say which scan an answer is from, and how old it is."""
+    asked = moment.time if moment is not None else reader.now
+    return f"the scan {chosen.scan_timestamp} ({words.span(chosen)}, {words.age(asked, chosen)})"
 
 
 def _reader(deployment: Deployment) -> Reader:
@@ -316,7 +441,7 @@ def _chosen(scans: list[RecordedScan], wanted: datetime | str, name: str) -> Rec
             )
         if not scan.trusted:
             raise CommandError(
-                f"{name} {timestamp} may not be trusted: it {rows.span(scan)}, which is longer than the "
+                f"{name} {timestamp} may not be trusted: it {words.span(scan)}, which is longer than the "
                 f"{scan.span_limit.total_seconds():.0f} s in which users may come and go unseen; choose another scan"
             )
         return scan

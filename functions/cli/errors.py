@@ -13,12 +13,15 @@ class ExitStatus(IntEnum):
     """The scan that was followed failed, timed out or was stopped."""
     BAD_INPUT = 2
     """An option or argument is wrong, or names what does not exist or may not be trusted. Nothing was printed."""
-    INCOMPLETE = 3
-    """The answer lacks what the index of the table did not yield yet; the error output says how much."""
+    FINDING = 3
+    """There is a finding, and --fail-on-finding was given: the status that tools of this kind have for it."""
     SKIPPED = 4
     """The scan that was started found another one at work, and did nothing."""
     NO_ANSWER = 5
     """AWS cannot be reached, or refuses: credentials, permissions, a missing table, throttling."""
+    INCOMPLETE = 6
+    """The answer lacks what the index of the table did not yield yet, or, with --fail-on-finding, what a section that
+    the scan lacks would tell; the error output says what."""
     INTERRUPTED = 130
 
 

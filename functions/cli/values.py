@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from functions.shared.timestamps import parse
+from functions.table.findings import BY_NAME, Control
 
 LATEST = "latest"
 PREVIOUS = "previous"
@@ -70,6 +71,22 @@ class ScanType(MomentType):
         return f"a scan_timestamp, such as 2026-01-31T10:00:00Z, or {' or '.join(self._words)}"
 
 
+class ControlsType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
+    """Names of controls, separated by commas."""
+
+    name = "control"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Control, ...]:
+        """Return the controls that a text names."""
+        if not isinstance(value, str):
+            return tuple(value)
+        for name in value.split(","):
+            if name not in BY_NAME:
+                self.fail(f"there is no control {name!r}; there are {', '.join(BY_NAME)}", param, ctx)
+        return tuple(BY_NAME[name] for name in value.split(","))
+
+
 MOMENT = MomentType()
+CONTROLS = ControlsType()
 SCAN = ScanType(LATEST)
 SCAN_OR_PREVIOUS = ScanType(LATEST, PREVIOUS)

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Iterable
+from typing import Any
 from unittest import mock
 
 from click.testing import CliRunner
 
 from functions.cli.app import cli
 from functions.cli.deployment import Deployment
+from functions.table.findings import CIS_VERSIONS, CONTROLS
 from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, LISTING, Attribute
 from tests.bench.report import RESULT, Report
 from tests.docs import diagram
@@ -44,6 +46,17 @@ def _source(attribute: Attribute) -> str:
     return f"`{attribute.source}`" if attribute.section == LISTING else names.get(attribute.section or "", "the scan")
 
 
+def controls() -> str:
+    """Return the table of what users are judged by, with the numbers in each version of the benchmark."""
+    return _table(
+        ("Control", "It is a finding when", *(f"v{version}" for version in CIS_VERSIONS)),
+        (
+            (f"`{control.name}`", control.asks, *(control.cis.get(version, "–") for version in CIS_VERSIONS))
+            for control in CONTROLS
+        ),
+    )
+
+
 def workflow() -> str:
     """Return the picture of the state machine."""
     return _block("mermaid", diagram.lines())
@@ -71,31 +84,73 @@ def answer(*arguments: str) -> str:
 def _example() -> Table:
     """Return the table of an account in which, from one scan to the next, all kinds of changes happen."""
     table = Table()
+    used, key_of_alice, key_of_eve = "2026-01-30T08:15:00Z", "2025-12-20T10:00:00Z", "2024-05-14T11:02:40Z"
 
-    def user(name: str, number: int, path: str = "/", **more: str) -> dict[str, str]:
+    def user(scan: str, name: str, number: int, path: str = "/", **more: Any) -> dict[str, Any]:
         return {
             "user_id": f"AIDAEXAMPLE{number:05}",
             "arn": f"arn:aws:iam::123456789012:user{path}{name}",
             "create_date": f"2024-0{number}-11T09:26:53Z",
+            **_known(scan),
             **more,
         }
 
-    used = {"password_last_used": "2026-01-30T08:15:00Z"}
+    def alice(scan: str, **more: Any) -> dict[str, Any]:
+        posture = {**_password(used), **_key(key_of_alice, used), "groups": ["admins"]}
+        return user(scan, "alice", 1, **posture, admin_via=["group admins: inline policy full"], **more)
+
+    january, failed, february = "2026-01-31T10:00:00Z", "2026-02-01T10:00:00Z", "2026-02-02T10:00:00Z"
+    eve = {**_key(key_of_eve, used), "groups": ["developers"]}
     table.scan(
-        "2026-01-31T10:00:00Z",
-        {"alice": user("alice", 1, **used), "bob": user("bob", 2), "carol": user("carol", 3), "eve": user("eve", 5)},
-    )
-    table.scan("2026-02-01T10:00:00Z", {"alice": user("alice", 1, **used)}, status="FAILED")
-    table.scan(
-        "2026-02-02T10:00:00Z",
+        january,
         {
-            "alice": user("alice", 1, "/security/", **used),
-            "carol": user("carol", 7, create_date="2026-02-02T08:30:00Z"),
-            "dave": user("dave", 8, create_date="2026-02-01T17:05:41Z"),
-            "eve.new": user("eve.new", 5),
+            "alice": alice(january),
+            "bob": user(january, "bob", 2, **_password(used), mfa_active=True),
+            "carol": user(january, "carol", 3),
+            "eve": user(january, "eve", 5, **eve),
         },
+        **_sections(january),
+    )
+    table.scan(failed, {"alice": alice(failed)}, status="FAILED")
+    table.scan(
+        february,
+        {
+            "alice": alice(february, mfa_active=True),
+            "carol": user(february, "carol", 7, create_date="2026-02-02T08:30:00Z"),
+            "dave": user(february, "dave", 8, create_date="2026-02-01T17:05:41Z"),
+            "eve.new": user(february, "eve.new", 5, **eve),
+        },
+        **_sections(february),
     )
     return table
+
+
+def _known(scan: str) -> dict[str, Any]:
+    nothing: dict[str, Any] = {name: [] for name in ("groups", "attached_policies", "inline_policies", "admin_via")}
+    return {"credential_report_time": _shortly_before(scan), "password_enabled": False, "mfa_active": False, **nothing}
+
+
+def _password(used: str) -> dict[str, Any]:
+    return {"password_enabled": True, "password_last_used": used, "password_last_changed": "2024-11-01T07:00:00Z"}
+
+
+def _key(created: str, used: str) -> dict[str, Any]:
+    return {
+        "access_key_1_active": True,
+        "access_key_1_last_rotated": created,
+        "access_key_1_last_used_date": used,
+    }
+
+
+def _sections(scan: str) -> dict[str, Any]:
+    made = _shortly_before(scan)
+    section = {"state": "CURRENT", "generated_time": made}
+    root = {"arn": "arn:aws:iam::123456789012:root", "credential_report_time": made, "password_enabled": True}
+    return {"sections": {"credential_report": section, "authorization": section}, "root": {**root, "mfa_active": True}}
+
+
+def _shortly_before(scan: str) -> str:
+    return scan.replace("10:00:00", "09:59:58")
 
 
 def _report() -> Report:

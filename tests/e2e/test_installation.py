@@ -66,7 +66,7 @@ def test_values_reach_the_command_as_data(tmp_path: Path) -> None:
         f"`touch {written}`",
         f'"; touch {written} "',
     ):
-        for target, name in (("users", "SCAN"), ("diff", "FROM"), ("scans", "FORMAT")):
+        for target, name in (("users", "SCAN"), ("diff", "FROM"), ("scans", "FORMAT"), ("findings", "ONLY")):
             done = subprocess.run(
                 ["make", target, f"{name}={value}"],
                 cwd=REPOSITORY,

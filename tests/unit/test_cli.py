@@ -14,11 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 from moto import mock_aws
 
-from functions.cli import app, executions, output, rows
+from functions.cli import app, executions, output, rows, words
 from functions.cli.deployment import Deployment
 from functions.cli.errors import CommandError, ExitStatus
 from functions.cli.output import Columns
 from functions.table import wire
+from functions.table.record import ATTRIBUTES
 from tests.support.documents import COMMAND
 from tests.support.engine import create_table
 from tests.support.recorded import EXPIRES, TABLE, Table
@@ -587,7 +588,7 @@ class TestCommand:
     def test_alone_it_lists_its_commands(self) -> None:
         result = run()
         assert result.exit_code == 0
-        for name in ("start", "redrive", "scans", "users", "history", "diff"):
+        for name in ("start", "redrive", "scans", "users", "history", "diff", "findings", "root"):
             assert f"\n  {name} " in result.stdout
 
     def test_the_exit_statuses_are_documented(self) -> None:
@@ -602,12 +603,12 @@ class TestCommand:
         assert "_IAM_USER_MONITOR_COMPLETE" in result.stdout
 
     def test_columns_follow_from_the_record(self) -> None:
-        assert rows.USER_COLUMNS.table == ["user_name", "user_id", "arn", "create_date", "password_last_used"]
-        assert rows.USER_COLUMNS.data[:8] == [
-            "user_name", "scan_timestamp", "user_id", "arn", "create_date", "password_last_used", "listed_at",
-            "credential_report_time",
+        recorded = [attribute.name for attribute in ATTRIBUTES if attribute.name != "ttl"]
+        assert rows.USER_COLUMNS.data == recorded
+        assert set(rows.HISTORY_COLUMNS.data) == {*recorded, "change", "attributes"}
+        assert rows.USER_COLUMNS.table == [
+            "user_name", "path", "user_id", "create_date", "password_last_used", "console", "keys", "groups", "admin",
         ]  # fmt: skip
-        assert rows.USER_COLUMNS.data[-2:] == ["admin_via", "account_id"]
 
     @pytest.mark.parametrize(
         ("cause", "message"),
@@ -635,4 +636,4 @@ class TestCommand:
         table = Table()
         table.scan(JANUARY, {})
         scan = scan_of(table, JANUARY)
-        assert rows.age(scan.listing[1] + age, scan).startswith(told)
+        assert words.age(scan.listing[1] + age, scan).startswith(told)

@@ -1,0 +1,41 @@
+"""Times, durations and numbers in words."""
+
+from datetime import datetime, timedelta
+
+from functions.shared import timestamps
+from functions.table.scans import RecordedScan
+
+
+def span(scan: RecordedScan) -> str:
+    """Say when a scan listed."""
+    if scan.listed_from is None or scan.listed_until is None:
+        return "has not listed"
+    begin, end = timestamps.to_seconds(scan.listed_from), timestamps.to_seconds(scan.listed_until)
+    return f"listed {begin} to {end}"
+
+
+def age(asked: datetime, scan: RecordedScan) -> str:
+    """Say how much older a scan is than the moment that is asked for."""
+    return f"{duration(asked - scan.listing[1])} before {timestamps.to_seconds(asked)}"
+
+
+def duration(time: timedelta) -> str:
+    """Say how long something takes, in two units."""
+    minutes, seconds = divmod(max(0, int(time.total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [
+        f"{number} {unit}" for number, unit in ((days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")) if number
+    ]
+    return " ".join(parts[:2]) or "0 s"
+
+
+def number(count: int, noun: str) -> str:
+    """Say how many."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def account_of(arn: str) -> str:
+    """Return the account that an ARN names."""
+    parts = arn.split(":")
+    return parts[4] if len(parts) > 4 else ""
