@@ -17,7 +17,7 @@ SEED ?= 0
 BY ?=
 
 # What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
-VALUES := EXECUTION LIMIT SCAN AT FROM TO FORMAT ALL ACTIVITY CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS
+VALUES := EXECUTION LIMIT SCAN AT FROM TO FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS
 SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 # The shell's USER is who is logged in, not who is asked for.
 ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
@@ -194,8 +194,8 @@ start: $(INSTALLED) ## Start a scan and follow it to its end
 redrive: $(INSTALLED) ## Redrive a failed run and follow it: EXECUTION=<ARN or name>|latest
 	@$(OPERATE) redrive $(call value_of,EXECUTION)
 
-scans: $(INSTALLED) ## List the scans, newest first (LIMIT=20, FORMAT=table|json|jsonl|csv)
-	@$(OPERATE) scans $(call option,LIMIT,--limit) $(call option,FORMAT,--format)
+scans: $(INSTALLED) ## List the scans, newest first, or with GAPS=auto|2h the periods without (LIMIT=20, FORMAT=table|json|jsonl|csv)
+	@$(OPERATE) scans $(call option,LIMIT,--limit) $(call option,GAPS,--gaps) $(call option,FORMAT,--format)
 
 history: $(INSTALLED) ## Show a user through time: USER=<name or user_id>, ALL=1 without changes, too (ACTIVITY=1, FORMAT)
 	@$(OPERATE) history $(call flag,ALL,--all) $(call flag,ACTIVITY,--activity) $(call option,FORMAT,--format) \

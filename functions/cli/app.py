@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import metadata
 from itertools import islice
 from typing import Any, TypeVar
@@ -16,7 +16,9 @@ from functions.cli.deployment import DEFAULT_NAME, DEFAULT_TABLE, Deployment
 from functions.cli.errors import CommandError, ExitStatus
 from functions.cli.output import FORMATS
 from functions.cli.values import (
+    AUTO,
     CONTROLS,
+    DURATION,
     LATEST,
     MOMENT,
     PREVIOUS,
@@ -27,6 +29,7 @@ from functions.cli.values import (
 from functions.shared import timestamps
 from functions.table import diff as differences
 from functions.table import findings as judging
+from functions.table import gaps as periods
 from functions.table import history as histories
 from functions.table.manifest import Status
 from functions.table.reader import Reader, TableBusy
@@ -193,12 +196,23 @@ def redrive(deployment: Deployment, execution: str) -> int:
 
 @cli.command()
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option(
+    "--gaps",
+    type=DURATION,
+    is_flag=False,
+    flag_value=AUTO,
+    metavar="[DURATION]",
+    help="Show the periods without a trusted scan instead, that are longer than 90min, 2h or 1d; without a duration, "
+    "than twice the median distance of trusted scans.",
+)
 @_format
 @_of_deployment
 @_deployment
-def scans(deployment: Deployment, limit: int, form: str) -> int:
+def scans(deployment: Deployment, limit: int, gaps: timedelta | str | None, form: str) -> int:
     """List the scans, newest first, and which may be trusted."""
     _introduce(deployment)
+    if gaps is not None:
+        return _gaps(deployment, limit, gaps, form)
     output.write(
         rows.of_scans(deployment, islice(_reader(deployment).scans(), limit)), rows.SCAN_COLUMNS, form, sys.stdout
     )
@@ -372,6 +386,26 @@ def diff(deployment: Deployment, former: datetime | str, later: datetime | str, 
         for section, users_ in found.uncompared.items():
             _note(posture.uncompared(section, users_))
     return max(_complete(begin, found.missing_before), _complete(end, found.missing_after))
+
+
+def _gaps(deployment: Deployment, limit: int, wanted: timedelta | str, form: str) -> int:
+    reader = _reader(deployment)
+    known = list(reader.scans(newest_first=False))
+    trusted = sum(scan.trusted for scan in known)
+    if not trusted:
+        raise CommandError("--gaps: no scan has recorded every user yet; `scans` lists them")
+    usual = periods.expected(known)
+    longest = wanted if isinstance(wanted, timedelta) else usual
+    if longest is None:
+        raise CommandError("--gaps: one trusted scan does not tell how far apart they are; give a duration, such as 2h")
+    found = periods.gaps(known, longest, reader.now)
+    output.write(islice(rows.of_gaps(found, longest), limit), rows.GAP_COLUMNS, form, sys.stdout)
+    told = f"longer than {words.duration(longest)}"
+    if longest is usual:
+        told += f", twice the median distance of {trusted:,} trusted scans"
+    _note(f"{words.number(len(found), 'period')} without a trusted scan, {told}")
+    _note(f"{known[0].scan_timestamp} is the oldest scan that is kept; what was before is not known")
+    return ExitStatus.OK
 
 
 def _asked_scan(

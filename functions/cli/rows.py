@@ -1,15 +1,19 @@
 """What of an answer is shown, in which columns, and in which words."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from functions.cli import executions
 from functions.cli.deployment import Deployment
 from functions.cli.output import Columns, Shown
 from functions.cli.posture import POSTURE, of_record
-from functions.cli.words import account_of
+from functions.cli.words import account_of, duration
+from functions.shared import timestamps
 from functions.table.changes import aligned
 from functions.table.diff import Diff
+from functions.table.gaps import Gap
 from functions.table.history import UNCHANGED, History
 from functions.table.manifest import Status
 from functions.table.record import ATTRIBUTES
@@ -23,6 +27,10 @@ _SCAN = ["scan", "status", "users_scanned", "records_written", "errors", "attemp
 
 SCAN_COLUMNS = Columns(_SCAN, [*_SCAN, "listed_from", "listed_until", "trusted", "execution_status", "error_type",
                                "error_message", "sections", "execution_arn", "account_id"])  # fmt: skip
+GAP_COLUMNS = Columns(
+    ["since", "until", "duration", "attempts"],
+    ["since", "until", "duration", "expected", "before_scan", "after_scan", "attempts", "account_id"],
+)
 USER_COLUMNS = Columns(["user_name", *_SHOWN], _RECORD)
 HISTORY_COLUMNS = Columns(
     ["scan_timestamp", "change", "attributes", "user_name", *_SHOWN],
@@ -54,6 +62,23 @@ def of_scans(deployment: Deployment, scans: Iterable[RecordedScan]) -> Iterator[
             if ended != "RUNNING":
                 row["status"] = Shown(scan.status, f"{scan.status} (execution {ended})")
         yield row
+
+
+def of_gaps(gaps: Iterable[Gap], expected: timedelta) -> Iterator[dict[str, Any]]:
+    """Yield the rows of gaps; durations are seconds for tools."""
+    for gap in gaps:
+        attempts = {scan.scan_timestamp: str(scan.status) for scan in gap.attempts}
+        told = ", ".join(f"{count} {status}" for status, count in Counter(attempts.values()).items())
+        yield {
+            "since": timestamps.to_seconds(gap.since),
+            "until": Shown(timestamps.to_seconds(gap.until), timestamps.to_seconds(gap.until) if gap.after else "now"),
+            "duration": Shown(int(gap.duration.total_seconds()), duration(gap.duration)),
+            "expected": int(expected.total_seconds()),
+            "before_scan": gap.before.scan_timestamp,
+            "after_scan": gap.after.scan_timestamp if gap.after is not None else None,
+            "attempts": Shown(attempts, told or "none"),
+            "account_id": account_of(gap.before.manifest.execution_arn),
+        }
 
 
 def of_user(record: Item) -> dict[str, Any]:

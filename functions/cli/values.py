@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -10,10 +10,13 @@ import click
 from functions.shared.timestamps import parse
 from functions.table.findings import BY_NAME, Control
 
+AUTO = "auto"
 LATEST = "latest"
 PREVIOUS = "previous"
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_DURATION = re.compile(r"([1-9]\d{0,5})(min|h|d)")
+_UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 _EXAMPLE = "an ISO 8601 time in UTC, such as 2026-01-31T00:00Z"
 
 
@@ -71,6 +74,21 @@ class ScanType(MomentType):
         return f"a scan_timestamp, such as 2026-01-31T10:00:00Z, or {' or '.join(self._words)}"
 
 
+class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
+    """A duration, or the word that leaves it to the command."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta | str:
+        """Return the duration that a text names, or the word."""
+        if isinstance(value, timedelta) or value == AUTO:
+            return value  # type: ignore[no-any-return]
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            self.fail(f"it must be a duration, such as 90min, 2h or 1d, or {AUTO}, got {value!r}", param, ctx)
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
 class ControlsType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
     """Names of controls, separated by commas."""
 
@@ -87,6 +105,7 @@ class ControlsType(click.ParamType):  # type: ignore[type-arg]  # generic in new
 
 
 MOMENT = MomentType()
+DURATION = DurationType()
 CONTROLS = ControlsType()
 SCAN = ScanType(LATEST)
 SCAN_OR_PREVIOUS = ScanType(LATEST, PREVIOUS)

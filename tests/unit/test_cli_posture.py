@@ -5,6 +5,7 @@ import io
 import json
 import os
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -344,6 +345,100 @@ class TestPosture:
         (row,) = [one for one in answer("diff", "previous", "--activity") if one["user_name"] == "bob"]
         assert row["attributes"] == ["password_last_used"]
         assert [one for one in answer("diff", "previous") if one["user_name"] == "bob"] == []
+
+
+class TestGaps:
+    NOW = datetime.now(UTC).replace(microsecond=0)
+
+    def ago(self, hours: float) -> str:
+        return (self.NOW - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    @pytest.fixture
+    def hourly(self, records: Table) -> Table:
+        """Put hourly scans, none of which may be trusted 7 to 5 hours ago; the last one was an hour ago."""
+        records.items.clear()
+        for hours in (10, 9, 8, 4, 3, 2, 1):
+            records.scan(self.ago(hours), {})
+        for hours, status in ((7, "FAILED"), (6, "FAILED"), (5, "SKIPPED")):
+            records.scan(self.ago(hours), {}, status=status)
+        return records
+
+    @pytest.mark.usefixtures("hourly")
+    def test_a_period_without_a_trusted_scan_is_shown(self) -> None:
+        result = run("scans", "--gaps")
+        assert "1 period without a trusted scan, longer than 2 h, twice the median distance of 7" in result.stderr
+        assert f"{self.ago(10)} is the oldest scan that is kept; what was before is not known" in result.stderr
+        (line,) = result.stdout.splitlines()[1:]
+        assert "3 h 59 min  2 FAILED, 1 SKIPPED" in line
+        (row,) = answer("scans", "--gaps")
+        assert row == {
+            "since": (self.NOW - timedelta(hours=8, seconds=-2)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "until": self.ago(4),
+            "duration": 4 * 3600 - 2,
+            "expected": 2 * 3600,
+            "before_scan": self.ago(8),
+            "after_scan": self.ago(4),
+            "attempts": {self.ago(7): "FAILED", self.ago(6): "FAILED", self.ago(5): "SKIPPED"},
+            "account_id": "123456789012",
+        }
+
+    @pytest.mark.usefixtures("hourly")
+    def test_how_long_is_too_long_may_be_given(self) -> None:
+        assert len(answer("scans", "--gaps", "59min")) == 7, "a scan lists for two seconds, and the last is an hour ago"
+        assert len(answer("scans", "--gaps=59min", "--limit", "2")) == 2
+        assert answer("scans", "--gaps", "1d") == []
+        assert "no trusted scan" not in run("scans", "--gaps", "4h").stderr
+
+    def test_a_schedule_that_has_stopped_is_a_gap_until_now(self, hourly: Table) -> None:
+        for hours in (1, 2, 3, 4):
+            del hourly.items["__scan__", f"scan#{self.ago(hours)}"]
+        (row,) = answer("scans", "--gaps")
+        assert "after_scan" not in row
+        assert row["before_scan"] == self.ago(8)
+        assert " now " in run("scans", "--gaps").stdout
+
+    def test_a_period_of_just_that_length_is_none(self, records: Table) -> None:
+        records.items.clear()
+        records.scan(self.ago(5), {}, seconds=0)
+        records.scan(self.ago(3), {}, seconds=0)
+        records.scan(self.ago(0), {}, seconds=0)
+        assert [row["after_scan"] for row in answer("scans", "--gaps", "120min")] == [self.ago(0)]
+        assert len(answer("scans", "--gaps", "119min")) == 2
+
+    def test_what_was_begun_in_it_are_the_scans_that_failed(self, hourly: Table) -> None:
+        """The scan after it was begun in it, too, some seconds before it began to list."""
+        late = datetime.fromisoformat(self.ago(4)) + timedelta(seconds=3)
+        hourly.scan(self.ago(4), {}, listed_from=late.isoformat(), listed_until=late.isoformat())
+        hourly.scan(self.ago(2.5), {}, status="ABORTED")
+        (row,) = answer("scans", "--gaps")
+        assert list(row["attempts"].values()) == ["FAILED", "FAILED", "SKIPPED"]
+
+    def test_one_scan_that_ends_after_another_begins_makes_no_gap(self, records: Table) -> None:
+        records.items.clear()
+        records.scan(self.ago(3), {}, seconds=1800)
+        records.scan(self.ago(2.9), {}, seconds=1)
+        records.scan(self.ago(1.4), {}, seconds=1)
+        found = answer("scans", "--gaps", "60min")
+        assert [row["since"] for row in found] == [self.ago(1.4 - 1 / 3600), self.ago(2.5)]
+
+    @pytest.mark.parametrize(
+        ("kept", "arguments", "message"),
+        [
+            (1, ["--gaps"], "--gaps: one trusted scan does not tell how far apart they are; give a duration"),
+            (0, ["--gaps", "2h"], "--gaps: no scan has recorded every user yet"),
+            (1, ["--gaps", "2"], "Invalid value for '--gaps': it must be a duration, such as 90min, 2h or 1d, or auto"),
+            (1, ["--gaps="], "Invalid value for '--gaps': it must be a duration, such as 90min, 2h or 1d, or auto"),
+        ],
+    )
+    def test_what_cannot_be_said_is_one_line(
+        self, records: Table, kept: int, arguments: list[str], message: str
+    ) -> None:
+        records.items.clear()
+        for _ in range(kept):
+            records.scan(self.ago(1), {})
+        result = run("--quiet", "scans", *arguments)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert result.stderr.startswith(f"error: {message}")
 
 
 @mock_aws
