@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -41,9 +40,6 @@ POLLING_SECONDS = 20.0
 
 SAFETY_MARGIN_SECONDS = 5.0
 """What is left of the invocation's time when reading stops, for the table."""
-
-STALE_AFTER = timedelta(hours=4, minutes=15)
-"""IAM makes a report at most every four hours, and takes some time."""
 
 _BEING_MADE = "ReportInProgress"
 _NOT_YET = frozenset({_BEING_MADE, "ReportNotPresent", "ReportExpired"})
@@ -214,7 +210,7 @@ def _read_report(
 
 
 def _section_of(report: Report) -> Section:
-    stale = timestamps.now() - timestamps.parse(report.generated) > STALE_AFTER
+    stale = timestamps.now() - timestamps.parse(report.generated) > credential_report.STALE_AFTER
     return Section(state="STALE" if stale else "CURRENT", generated_time=report.generated, users=len(report.rows))
 
 

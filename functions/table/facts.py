@@ -7,11 +7,12 @@ anew, and says what was.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from functions.shared import timestamps
+from functions.table.credential_report import STALE_AFTER
 from functions.table.record import AUTHORIZATION, CREDENTIAL_REPORT
 
 NAMES = {CREDENTIAL_REPORT: "credential report", AUTHORIZATION: "authorization details"}
@@ -19,10 +20,6 @@ NAMES = {CREDENTIAL_REPORT: "credential report", AUTHORIZATION: "authorization d
 
 REPORT_TIME = "credential_report_time"
 """When the credential report was made that a record has facts of; a record without has none."""
-
-STALE_AFTER = timedelta(hours=4, minutes=15)
-"""IAM makes a new report on request where the last one is 4 hours old; one that is older was asked for in vain.
-See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html."""
 
 SLOTS = (1, 2)
 """A user has up to two access keys and two signing certificates, in slots that may be exchanged."""

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from functions.shared import timestamps
+from functions.table.credential_report import ROOT
 from functions.table.facts import (
     NAMES,
     REPORT_TIME,
@@ -28,9 +29,6 @@ from functions.table.facts import (
 from functions.table.record import AUTHORIZATION, CREDENTIAL_REPORT
 from functions.table.scans import RecordedScan
 from functions.table.wire import Item
-
-ROOT = "<root_account>"
-"""What the credential report calls the root user."""
 
 CIS_VERSIONS = ("3.0", "4.0.1", "5.0", "6.0", "7.0")
 

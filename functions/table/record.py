@@ -135,9 +135,6 @@ ATTRIBUTES = (
 )
 """What a record holds, in the order in which it is shown."""
 
-COMPARED = tuple(attribute.name for attribute in ATTRIBUTES if attribute.compared and attribute.section == LISTING)
-"""What two records of a user always have in common, so that a difference is a change."""
-
 
 def user_of(listed: Mapping[str, Any]) -> User:
     """Return a user in the form of a record, from one entry of ListUsers' answer.

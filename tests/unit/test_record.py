@@ -9,7 +9,6 @@ from functions.table import record
 from functions.table.record import (
     ATTRIBUTES,
     AUTHORIZATION,
-    COMPARED,
     CREDENTIAL_REPORT,
     LISTING,
     Attribute,
@@ -87,10 +86,6 @@ def test_what_iam_gives_anyway_is_recorded_by_declaring_it(monkeypatch: pytest.M
     monkeypatch.setattr(record, "ATTRIBUTES", (*ATTRIBUTES, *more))
 
     assert user_of(LISTED) == {**ALICE, "path": "/ops/"}
-
-
-def test_a_user_changes_by_what_is_his_and_not_by_the_scan() -> None:
-    assert COMPARED == ("arn", "create_date", "password_last_used")
 
 
 def test_what_mere_use_changes_is_told_apart_from_what_somebody_changed() -> None:
