@@ -71,7 +71,8 @@ def test_run_scans_verifies_and_takes_everything_down(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", facts["scan_timestamp"])
     assert facts["execution_arn"].startswith("arn:aws:states:")
     assert all(check["passed"] for check in facts["checks"])
-    for word in ("AcquireLock", "30 users scanned", "Status          SUCCEEDED", "the lock is gone"):
+    posture = ("Administrators  ", "console-no-mfa", "admin-policy")
+    for word in ("AcquireLock", "30 users scanned", "Status          SUCCEEDED", "the lock is gone", *posture):
         assert word in done.stdout
     assert processes_of(tmp_path) == []
 

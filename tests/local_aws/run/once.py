@@ -47,6 +47,9 @@ def run(build: Path, users: int, port: int | None) -> int:
             print()
             for line in posture.summary(posture.counts(facts.records)):
                 print(line)
+            print("\nFindings, as `iam-user-monitor findings` counts them")
+            for line in posture.findings(aws.client("dynamodb"), outputs["dynamodb_table_name"]):
+                print(f"  {line}")
     print()
     print(f"Picture         {relative(picture_file)}")
     print(f"Facts for tools {relative(facts_file)}")

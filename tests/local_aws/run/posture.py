@@ -13,6 +13,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 
+from functions.cli.posture import summary as summary_of
+from functions.table.findings import CONTROLS, of_scan
+from functions.table.reader import Reader
+from functions.table.scans import newest
 from tests.local_aws.run.scan import Check, Clients
 
 OLD_KEY_DAYS = 90
@@ -132,6 +136,13 @@ def summary(found: Mapping[str, int]) -> list[str]:
             f"the permissions of {found['unknown_permissions']:,}"
         )
     return lines
+
+
+def findings(dynamodb: Any, table_name: str) -> list[str]:
+    """Return what the controls say of the newest trusted scan, one line each; nothing where there is none."""
+    reader = Reader(dynamodb, table_name)
+    scan = newest(list(reader.scans()))
+    return [] if scan is None else list(summary_of(of_scan(scan, reader.of_scan(scan)), CONTROLS))
 
 
 class _Account:
