@@ -41,6 +41,18 @@ def pytest_configure() -> None:
     _read_botocore_data_once()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: what calculates beside what waits, and no long file alone at the end."""
+    order = (
+        "simulator/test_simulator",
+        "e2e",
+        "statemachine/test_fault_matrix",
+        "statemachine/test_workflow",
+        "terraform",
+    )
+    items.sort(key=lambda item: next((n for n, part in enumerate(order) if f"tests/{part}" in item.nodeid), len(order)))
+
+
 def _take_interrupts() -> None:
     """Take Ctrl-C, even from a shell that started the tests in the background.
 

@@ -363,19 +363,17 @@ def test_calls_are_counted_and_take_as_long_as_asked(local_aws: Emulator) -> Non
     account.invoke(function, item)
     try:
         # When it is called with and without latency
-        seconds = {}
         for latency_ms in (0, 300):
             meter.begin(local_aws, latency_ms)
             account.invoke(function, item)
             counted = meter.read(local_aws)
-            seconds[latency_ms] = counted["functions"][function]["seconds"]
             # Then its calls are counted: two KB, in the table and in the index
             assert counted["calls"] == {"dynamodb:BatchWriteItem": 1}
             assert counted["write_units"] == 4
-            assert counted["functions"][function]["invocations"] == 1
-            assert 0 < counted["functions"][function]["cpu_seconds"] < 0.3
-        # And the latency is in their time
-        assert seconds[300] - seconds[0] > 0.2
+            measured = counted["functions"][function]
+            assert measured["invocations"] == 1
+            # And the latency is in their time, but not in that of the processor, however busy this machine is
+            assert 0 < measured["cpu_seconds"] <= measured["seconds"] - latency_ms / 1000 + 0.02
     finally:
         meter.begin(local_aws)
 
