@@ -38,6 +38,7 @@ def pytest_configure() -> None:
     """Prepare the process that runs the tests, and every worker of it."""
     _take_interrupts()
     _take_the_region()
+    _forget_make()
     _read_botocore_data_once()
 
 
@@ -51,6 +52,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "terraform",
     )
     items.sort(key=lambda item: next((n for n, part in enumerate(order) if f"tests/{part}" in item.nodeid), len(order)))
+
+
+def _forget_make() -> None:
+    """Let a test that types make do it as a person does, not as a child of the make that runs the tests."""
+    for name in list(os.environ):
+        if name in {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "TESTS", "WORKERS"} or name.startswith(
+            "ASKED_"
+        ):
+            del os.environ[name]
 
 
 def _take_interrupts() -> None:

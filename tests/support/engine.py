@@ -270,10 +270,13 @@ class Engine:
 
     def create_users(self, users: Mapping[str, str] | list[str]) -> None:
         """Create IAM users: names, or names with their paths."""
-        iam = self.client("iam")
+        from moto.iam.models import iam_backends
+
+        # Past the API, which takes a hundred times as long.
+        iam: Any = iam_backends[ACCOUNT]["aws"]
         paths = users if isinstance(users, Mapping) else dict.fromkeys(users, "/")
         for name, path in paths.items():
-            iam.create_user(UserName=name, Path=path)
+            iam.create_user(REGION, name, path)
 
     def items(self) -> list[dict[str, Any]]:
         """Return everything in the table, in plain values, in the order of the keys."""

@@ -413,7 +413,9 @@ def _diagnostic(diagnostic: dict[str, Any]) -> str:
 
 def _first_error_of_text(lines: list[str]) -> str:
     """Return the first error in Terraform's plain output as one line, or the last line where there is none."""
-    for error in re.split(r"^Error: ", "\n".join(lines), flags=re.MULTILINE)[1:]:
+    # Progress goes to the other stream, and may come between or after.
+    text = "\n".join(line for line in lines if not line.startswith("Initializing "))
+    for error in re.split(r"^Error: ", text, flags=re.MULTILINE)[1:]:
         # Paragraphs that are set in quote the configuration.
         paragraphs = [one for one in re.split(r"\n\n+", error.strip()) if not one.startswith(" ")]
         if not paragraphs[0].startswith(_ERRORS_IN_CONFIGURATION):
