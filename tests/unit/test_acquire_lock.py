@@ -138,7 +138,7 @@ def test_a_skipped_run_logs_the_documented_line(scene: Scene) -> None:
     }  # fmt: skip
 
 
-# The rows of issue 10
+# What late callers could do before there was a fence
 
 
 def test_row_1_a_call_that_wakes_up_after_the_scan_was_completed_changes_nothing(scene: Scene) -> None:

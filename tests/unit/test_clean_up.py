@@ -267,7 +267,7 @@ def test_an_event_that_tells_no_count_speaks_for_the_attempt_that_ended_last(
     assert scene.stands == ("ABORTED", attempt, 1)
 
 
-# The rows of issue 10
+# What late callers could do before there was a fence
 
 
 def test_row_3_a_run_that_took_its_lock_after_it_was_stopped_is_cleaned_up(scene: Scene) -> None:

@@ -295,7 +295,7 @@ def test_a_run_that_fails_although_it_was_to_be_skipped_counts_as_failed(scene: 
     assert scene.stands == ("SKIPPED", 1, 0)
 
 
-# The rows of issue 10
+# What late callers could do before there was a fence
 
 
 def test_row_10_a_retry_while_the_first_call_still_runs_says_the_same(scene: Scene, emitted: Emitted) -> None:

@@ -205,7 +205,7 @@ def test_so_it_does_when_it_is_told_its_old_attempt(scene: Scene) -> None:
     assert save(scene, cursor(), page(100), written(100))["scan"]["attempt"] == 2
 
 
-# The rows of issue 10
+# What late callers could do before there was a fence
 
 
 def test_row_1_a_page_that_wakes_up_after_the_scan_was_completed_changes_nothing(scene: Scene) -> None:
