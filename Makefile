@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 USERS ?= 250
 # The end-to-end tests mostly wait, so more files of tests run side by side than there are cores.
-WORKERS ?= 7
+WORKERS ?= 6
 PORT ?=
 CALL ?=
 FAULT ?=

@@ -124,7 +124,7 @@ class Engine:
         arn: str = started["executionArn"]
         return arn
 
-    def wait(self, arn: str, seconds: float = 120) -> Execution:
+    def wait(self, arn: str, seconds: float = 500) -> Execution:
         """Wait for an execution to end and return it.
 
         Raises

@@ -37,7 +37,7 @@ def run(terraform: Terraform, *arguments: str, folder: Path | None = None) -> su
         env=terraform.process_environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=580,
         check=False,
     )
 
