@@ -72,7 +72,9 @@ locals {
       description       = "Emits the metrics of a scan and records its result, on success and on failure"
       manifest_actions  = ["dynamodb:UpdateItem"]
       execution_actions = ["states:DescribeExecution"]
-      environment       = merge(local.table_environment, { RETENTION_DAYS = var.retention_days })
+      environment = merge(local.table_environment, local.posture_environment, {
+        RETENTION_DAYS = var.retention_days
+      })
     }
     fail_scan = {
       description       = "Ends a run as failed with the original error, or lets a redriven one go on"

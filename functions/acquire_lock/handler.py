@@ -59,7 +59,6 @@ class Skipped(TypedDict):
 @step("AcquireLock")
 def handler(event: Event, context: LambdaContext) -> Acquired | Complete | Skipped:
     """Handle one invocation by the state machine."""
-    reads_posture = configuration.credential_report_enabled() or configuration.authorization_details_enabled()
     return acquire_lock(
         event["input"],
         Run.of(event),
@@ -68,7 +67,7 @@ def handler(event: Event, context: LambdaContext) -> Acquired | Complete | Skipp
         retention_days=configuration.retention_days(),
         lease_seconds=configuration.lease_seconds(),
         span_limit_seconds=configuration.scan_timeout_seconds(),
-        reads_posture=reads_posture,
+        reads_posture=bool(configuration.wanted_sections()),
     )
 
 

@@ -3,6 +3,7 @@
 It runs on success and on failure alike, so after an early failure most of the state data is absent.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -10,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, metrics, timestamps
 from functions.shared.causes import describe
-from functions.shared.model import Outcome, Posture, State, first_cursor
+from functions.shared.model import Outcome, Posture, Section, State, first_cursor
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
 from functions.table.fence import Fence, ForeignManifest
@@ -37,13 +38,27 @@ def handler(event: Event, context: LambdaContext) -> Outcome:
         fence=Fence(clients.dynamodb(), configuration.table_name()),
         stepfunctions=clients.stepfunctions(),
         retention_days=configuration.retention_days(),
+        wanted_sections=configuration.wanted_sections(),
     )
 
 
-def emit_metrics(state: State, run: Run, *, fence: Fence, stepfunctions: "SFNClient", retention_days: int) -> Outcome:
+def emit_metrics(
+    state: State,
+    run: Run,
+    *,
+    fence: Fence,
+    stepfunctions: "SFNClient",
+    retention_days: int,
+    wanted_sections: Collection[str],
+) -> Outcome:
     """Record the attempt's result in the manifest, then emit its metrics and its log line. Safe to run twice, and late.
 
     The metrics are emitted at least once: a retry does it where its first try did not come so far.
+
+    Parameters
+    ----------
+    wanted_sections
+        The sources of the users' posture that scans read.
 
     Returns
     -------
@@ -65,7 +80,7 @@ def emit_metrics(state: State, run: Run, *, fence: Fence, stepfunctions: "SFNCli
             ended_at=now,
             error=failure,
             retention_days=retention_days,
-            posture=_posture_of(state["posture"]) if "posture" in state else None,
+            posture=_posture_of(state["posture"], wanted_sections) if "posture" in state else None,
         )
         if recorded:
             return run, manifest, outcome, failure
@@ -90,13 +105,17 @@ def emit_metrics(state: State, run: Run, *, fence: Fence, stepfunctions: "SFNCli
     return outcome
 
 
-def _posture_of(posture: Posture) -> Item:
+def _posture_of(posture: Posture, wanted: Collection[str]) -> Item:
     """Return what the manifest says of the posture: what became of the sections, and the root user if it is known."""
     sections: Any = posture["sections"]
     if "error" in posture:
-        # ReadPosture failed: the state machine knows the name of the error only, the message is in its cause.
+        # ReadPosture failed: the state machine knows the name of the error only, not the message in its cause,
+        # nor what is switched off.
         _, message = describe(posture["error"])
-        sections = {name: {**section, "error_message": message} for name, section in sections.items()}
+        sections = {
+            name: {**section, "error_message": message} if name in wanted else Section(state="OFF")
+            for name, section in sections.items()
+        }
     return {"sections": sections, "root": posture["root"]}
 
 

@@ -84,14 +84,16 @@ def batch_size() -> int:
     return whole_number("BATCH_SIZE", 1, 500)
 
 
-def credential_report_enabled() -> bool:
-    """Return whether scans read the credential report, from CREDENTIAL_REPORT_ENABLED."""
-    return flag("CREDENTIAL_REPORT_ENABLED")
+def wanted_sections() -> frozenset[str]:
+    """Return which sources of the users' posture scans read, by their names in ``model.Sections``.
 
-
-def authorization_details_enabled() -> bool:
-    """Return whether scans read groups, policies and tags, from AUTHORIZATION_DETAILS_ENABLED."""
-    return flag("AUTHORIZATION_DETAILS_ENABLED")
+    From CREDENTIAL_REPORT_ENABLED and AUTHORIZATION_DETAILS_ENABLED.
+    """
+    enabled = {
+        "credential_report": flag("CREDENTIAL_REPORT_ENABLED"),
+        "authorization": flag("AUTHORIZATION_DETAILS_ENABLED"),
+    }
+    return frozenset(name for name, wanted in enabled.items() if wanted)
 
 
 def recorded_tags() -> frozenset[str]:

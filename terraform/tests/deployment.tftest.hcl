@@ -141,7 +141,7 @@ run "names_belong_together" {
       list_users    = ["BATCH_SIZE", "LOG_LEVEL", "PAGE_SIZE", "SCAN_TIMEOUT_SECONDS"]
       write_batch   = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL"]
       save_progress = ["DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL"]
-      emit_metrics  = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RETENTION_DAYS"]
+      emit_metrics  = ["AUTHORIZATION_DETAILS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RETENTION_DAYS"]
       fail_scan     = ["LOG_LEVEL"]
       clean_up      = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RETENTION_DAYS"]
     })

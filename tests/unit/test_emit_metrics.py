@@ -1,7 +1,7 @@
 """EmitMetrics."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -30,13 +30,17 @@ def scene(scene: Scene) -> Scene:
     return scene
 
 
-def emit(scene: Scene, state: dict[str, Any], attempt: int = 1) -> Outcome:
+SECTIONS = ("credential_report", "authorization")
+
+
+def emit(scene: Scene, state: dict[str, Any], attempt: int = 1, wanted: Collection[str] = SECTIONS) -> Outcome:
     return emit_metrics(
         state,  # type: ignore[arg-type]
         scene.run(attempt),
         fence=scene.fence,
         stepfunctions=scene.stepfunctions,
         retention_days=RETENTION_DAYS,
+        wanted_sections=wanted,
     )
 
 
@@ -150,6 +154,24 @@ def test_where_read_posture_failed_both_sections_say_why(scene: Scene) -> None:
     assert "root" not in scene.manifest
 
 
+def test_where_read_posture_failed_what_is_switched_off_was_not_asked_for(scene: Scene) -> None:
+    """The state machine cannot know it: it calls both sections missing."""
+    missing = {"state": "MISSING", "error_type": "Throttled"}
+    failed = {"sections": dict.fromkeys(SECTIONS, missing), "root": None, "id": None, "chunks": 0}
+
+    emit(
+        scene,
+        {**COMPLETE, "posture": {**failed, "error": {"Error": "Throttled", "Cause": "slow down"}}},
+        1,
+        SECTIONS[:1],
+    )
+
+    assert scene.manifest["sections"] == {
+        "credential_report": {**missing, "error_message": "slow down"},
+        "authorization": {"state": "OFF"},
+    }
+
+
 def test_what_a_former_attempt_knew_of_root_does_not_stay(scene: Scene) -> None:
     emit(scene, {**FAILED, "posture": KNOWN})
     scene.begin(2)
@@ -191,6 +213,7 @@ def test_a_late_call_of_a_former_attempt_emits_nothing(scene: Scene, emitted: Em
             fence=scene.fence,
             stepfunctions=scene.stepfunctions,
             retention_days=RETENTION_DAYS,
+            wanted_sections=SECTIONS,
         )
     assert emitted() == []
 
