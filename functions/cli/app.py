@@ -230,7 +230,7 @@ def users(deployment: Deployment, scan: datetime | str | None, moment: Moment | 
     listing = reader.of_scan(chosen)
     count = output.write(map(rows.of_user, listing), rows.USER_COLUMNS, form, sys.stdout)
     _note(f"{words.number(count, 'user')} in {_told(reader, chosen, moment)}")
-    if chosen.manifest.item.get("sections"):
+    if chosen.manifest.sections:
         for line in posture.sections(chosen):
             _note(line)
     if moment is not None:
@@ -312,11 +312,11 @@ def findings(
 def root(deployment: Deployment, scan: datetime | str | None, moment: Moment | None, form: str) -> int:
     """Show what the root user of the account could get in with."""
     reader, _, chosen = _asked_scan(deployment, scan, moment)
-    manifest = chosen.manifest.item
-    if not manifest.get("root"):
-        why = judging.why_no_root(manifest.get("sections"))
+    known_root = chosen.manifest.root
+    if not known_root:
+        why = judging.why_no_root(chosen.manifest.sections)
         raise CommandError(f"the scan {chosen.scan_timestamp} does not know the root user: {why}")
-    output.write([posture.of_root(chosen, manifest["root"])], posture.ROOT_COLUMNS, form, sys.stdout)
+    output.write([posture.of_root(chosen, known_root)], posture.ROOT_COLUMNS, form, sys.stdout)
     _note(f"the root user in {_told(reader, chosen, moment)}")
     for line in posture.sections(chosen, [CREDENTIAL_REPORT]):
         _note(line)
@@ -382,7 +382,7 @@ def diff(deployment: Deployment, former: datetime | str, later: datetime | str, 
     count = output.write(rows.of_diff(found), rows.DIFF_COLUMNS, form, sys.stdout)
     period = " to ".join(f"{scan.scan_timestamp} ({words.span(scan)})" for scan in (begin, end))
     _note(f"{words.number(count, 'change')} from {period}")
-    if any(scan.manifest.item.get("sections") for scan in (begin, end)):
+    if any(scan.manifest.sections for scan in (begin, end)):
         for section, users_ in found.uncompared.items():
             _note(posture.uncompared(section, users_))
     return max(_complete(begin, found.missing_before), _complete(end, found.missing_after))

@@ -154,7 +154,7 @@ def summary(found: Iterable[Finding], controls: Iterable[Control]) -> Iterator[s
 
 def sections(scan: RecordedScan, wanted: Iterable[str] = (CREDENTIAL_REPORT, AUTHORIZATION)) -> Iterator[str]:
     """Yield one line for each section: of when it is, or why there is none."""
-    told = scan.manifest.item.get("sections")
+    told = scan.manifest.sections
     for section in wanted:
         why = findings.why_unknown(section, told)
         if why is not None:

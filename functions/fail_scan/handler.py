@@ -87,7 +87,7 @@ _ADVICE = {
 
 def _what_next(state: State) -> str:
     error = state["error"].get("Error", "") if "error" in state else ""
-    return _ADVICE.get(error, f"R{_RESUME[1:]}")
+    return _ADVICE.get(error, _RESUME.capitalize())
 
 
 def _failed_attempt(state: State) -> int:

@@ -18,7 +18,7 @@ from functions.shared.causes import MAX_MESSAGE_LENGTH
 from functions.shared.errors import AccessDenied, MonitorError, PostureUnavailable, Throttled, error_code, named
 from functions.shared.model import Posture, PostureChunks, Section, Sections
 from functions.shared.run import Run, RunEvent
-from functions.shared.step import logger, step
+from functions.shared.step import logger, step, working_seconds
 from functions.table import credential_report, posture
 from functions.table.authorization import Details
 from functions.table.credential_report import Report
@@ -38,9 +38,6 @@ reads: the report is kept for four hours."""
 
 POLLING_SECONDS = 20.0
 
-SAFETY_MARGIN_SECONDS = 5.0
-"""What is left of the invocation's time when reading stops, for the table."""
-
 _BEING_MADE = "ReportInProgress"
 _NOT_YET = frozenset({_BEING_MADE, "ReportNotPresent", "ReportExpired"})
 """What GetCredentialReport answers until a report that was asked for is there."""
@@ -55,19 +52,18 @@ class Event(TypedDict):
 @step("ReadPosture")
 def handler(event: Event, context: LambdaContext) -> Posture:
     """Handle one invocation by the state machine."""
-    remaining = context.get_remaining_time_in_millis() / 1000
+    wanted = configuration.wanted_sections()
     return read_posture(
         Run.of(event),
         iam=clients.brisk_iam(),
         dynamodb=clients.dynamodb(),
         table_name=configuration.table_name(),
         wanted=Wanted(
-            report=configuration.credential_report_enabled(),
-            details=configuration.authorization_details_enabled(),
+            report="credential_report" in wanted,
+            details="authorization" in wanted,
             tags=configuration.recorded_tags(),
         ),
-        # A function with a very short timeout still gets half of it for its work.
-        seconds=max(remaining - SAFETY_MARGIN_SECONDS, remaining / 2),
+        seconds=working_seconds(context),
     )
 
 
@@ -192,21 +188,22 @@ def _read_report(
     refusal
         Why IAM makes no new one: then only one that is there, or that somebody else has asked for, is to be had.
     """
-    for wait in (*POLLS, None):
+    waits = iter(POLLS)
+    while True:
         try:
             answer = iam.get_credential_report()
+            break
         except ClientError as error:
             code = error_code(error)
             if code not in _NOT_YET:
                 raise
             if refusal is not None and code != _BEING_MADE:
                 raise refusal from error
+            wait = next(waits, None)
             if wait is None or clock() + wait >= until:
                 raise
-            sleep(wait)
-            continue
-        return credential_report.parse(answer["Content"], timestamps.to_seconds(answer["GeneratedTime"]))
-    raise AssertionError("the last look returns or raises")
+        sleep(wait)
+    return credential_report.parse(answer["Content"], timestamps.to_seconds(answer["GeneratedTime"]))
 
 
 def _section_of(report: Report) -> Section:

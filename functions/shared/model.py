@@ -5,7 +5,7 @@ Step Functions limits the input and output of every state to 256 KiB
 only between ListUsers and SaveProgress.
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 User = dict[str, str]
 """One IAM user as ListUsers gave it: the attributes of a record that have a source there, see ``table.record``."""
@@ -49,7 +49,7 @@ class Cursor(TypedDict):
 class Section(TypedDict):
     """What became of one source of the users' posture in a scan."""
 
-    state: str
+    state: Literal["CURRENT", "STALE", "MISSING", "OFF"]
     """CURRENT; STALE: a report older than one may be; MISSING: asked for and not got; OFF: never asked for."""
     generated_time: NotRequired[str]
     """What it speaks for, ISO 8601: when the report was made, or the first page of the details was asked for."""

@@ -20,6 +20,17 @@ logger = Logger(service=SERVICE)
 Handler = Callable[[Any, LambdaContext], Any]
 
 
+SAFETY_MARGIN_SECONDS = 5.0
+"""What is left of an invocation's time when no call is begun any more, so that the function can still say what it did:
+a throttled call to DynamoDB takes up to 3 s of waiting in the SDK, which tries three times."""
+
+
+def working_seconds(context: LambdaContext) -> float:
+    """Return how long an invocation may go on beginning calls. One with very little time still gets half of it."""
+    remaining = context.get_remaining_time_in_millis() / 1000
+    return max(remaining - SAFETY_MARGIN_SECONDS, remaining / 2)
+
+
 def step(state: str) -> Callable[[Handler], Handler]:
     """Wrap the handler of one state of the workflow.
 

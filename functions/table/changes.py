@@ -7,8 +7,8 @@ that did, so that nothing is lost in between.
 
 from dataclasses import dataclass, field
 
-from functions.table.facts import SLOTS, Knowledge, known
-from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, LISTING, Attribute
+from functions.table.facts import Knowledge, known
+from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, IN_SLOTS, LISTING, SLOTS, Attribute
 from functions.table.wire import Item
 
 SECTIONS = (CREDENTIAL_REPORT, AUTHORIZATION)
@@ -17,7 +17,7 @@ _NAME = "user_name"
 _ABSENT_IS_UNKNOWN = frozenset({"password_enabled", "mfa_active", "admin_via", "tags"})
 """What every user has. Where it is absent, it could not be told, or nobody had asked for tags."""
 
-_IN_SLOTS = tuple(tuple(f"{kind}_{slot}_" for slot in SLOTS) for kind in ("access_key", "cert"))
+_IN_SLOTS = tuple(tuple(f"{kind}_{slot}_" for slot in SLOTS) for kind in IN_SLOTS)
 _IDENTITY = "last_rotated"
 """Of what is in a slot: it tells one key from another, and no key is without."""
 

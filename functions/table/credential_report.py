@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from functions.shared import timestamps
-from functions.table.record import ATTRIBUTES, CREDENTIAL_REPORT, Attribute, Kind
+from functions.table.record import ATTRIBUTES, CREDENTIAL_REPORT, IN_SLOTS, SLOTS, Attribute, Kind
 from functions.table.wire import Item
 
 ROOT = "<root_account>"
@@ -91,7 +91,7 @@ def _facts(line: Mapping[str, str], where: str) -> Item:
         value = _value(line, attribute, where)
         if value is not None:
             facts[attribute.name] = value
-    for thing in ("access_key_1", "access_key_2", "cert_1", "cert_2"):
+    for thing in (f"{kind}_{slot}" for kind in IN_SLOTS for slot in SLOTS):
         if f"{thing}_last_rotated" not in facts and facts.get(f"{thing}_active") is False:
             del facts[f"{thing}_active"]
     return facts

@@ -13,16 +13,13 @@ from typing import Any
 
 from functions.shared import timestamps
 from functions.table.credential_report import STALE_AFTER
-from functions.table.record import AUTHORIZATION, CREDENTIAL_REPORT
+from functions.table.record import AUTHORIZATION, CREDENTIAL_REPORT, SLOTS
 
 NAMES = {CREDENTIAL_REPORT: "credential report", AUTHORIZATION: "authorization details"}
 """What the sections are called."""
 
 REPORT_TIME = "credential_report_time"
 """When the credential report was made that a record has facts of; a record without has none."""
-
-SLOTS = (1, 2)
-"""A user has up to two access keys and two signing certificates, in slots that may be exchanged."""
 
 Facts = Mapping[str, Any]
 """A record, or what a manifest has of the root user."""

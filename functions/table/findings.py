@@ -121,10 +121,10 @@ def of_scan(
     controls: "Iterable[Control] | None" = None,
 ) -> Iterator[Finding]:
     """Yield what the controls say of the root user and of each user of a trusted scan."""
-    manifest, chosen = scan.manifest.item, tuple(CONTROLS if controls is None else controls)
-    yield from of_root(manifest.get("root"), manifest.get("sections"), scan.listing[0], parameters, chosen)
+    manifest, chosen = scan.manifest, tuple(CONTROLS if controls is None else controls)
+    yield from of_root(manifest.root, manifest.sections, scan.listing[0], parameters, chosen)
     for record in records:
-        yield from of_user(record, manifest.get("sections"), parameters, chosen)
+        yield from of_user(record, manifest.sections, parameters, chosen)
 
 
 def of_user(

@@ -102,6 +102,16 @@ class Manifest:
             return None
         return str(self.item["error_type"]), str(self.item.get("error_message", ""))
 
+    @property
+    def sections(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """What became of the sources of the users' posture, see ``model.Sections``; None before there was any."""
+        return self.item.get("sections")
+
+    @property
+    def root(self) -> Item | None:
+        """What the credential report told of the root user, None where it is not known."""
+        return self.item.get("root")
+
     def resume_at(self, now: datetime, sequence: int) -> Cursor:
         """Return the cursor of the first page that is not known to be complete.
 

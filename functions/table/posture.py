@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from functions.shared import timestamps
 from functions.shared.model import PostureChunks, User
 from functions.table import wire
 from functions.table.manifest import MANIFEST_USER_NAME
@@ -99,7 +100,11 @@ def store(
     """
     identity, number = posture.identity, 0
     for number, data in enumerate(posture.chunks(), start=1):
-        item = {**_key(scan_timestamp, identity, number), "data": data, "ttl": now + KEPT_DAYS * 86_400}
+        item = {
+            **_key(scan_timestamp, identity, number),
+            "data": data,
+            "ttl": now + KEPT_DAYS * timestamps.SECONDS_PER_DAY,
+        }
         dynamodb.put_item(TableName=table_name, Item=wire.to_wire(item))
     return PostureChunks(id=identity, chunks=number)
 

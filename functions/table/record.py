@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from functions.shared import timestamps
@@ -22,6 +23,11 @@ CREDENTIAL_REPORT = "credential_report"
 """What the credential report tells. A record has it where it has ``credential_report_time``; else it is unknown."""
 AUTHORIZATION = "authorization"
 """What GetAccountAuthorizationDetails tells. A record has it where it has ``groups``; else it is unknown."""
+
+SLOTS = (1, 2)
+"""A user has up to two access keys and two signing certificates, in slots that may be exchanged."""
+IN_SLOTS = ("access_key", "cert")
+"""How the attributes of what is in a slot begin; the number of the slot follows."""
 
 
 class Kind(StrEnum):
@@ -122,10 +128,8 @@ ATTRIBUTES = (
     _reported("password_last_changed", "when the password was set", compared=True),
     _reported("password_next_rotation", "when the account's password policy wants a new one"),
     _reported("mfa_active", "whether there is an MFA device", Kind.FLAG, compared=True),
-    *_key(1),
-    *_key(2),
-    *_certificate(1),
-    *_certificate(2),
+    *chain.from_iterable(map(_key, SLOTS)),
+    *chain.from_iterable(map(_certificate, SLOTS)),
     _detail("groups", "names of the groups; absent: unknown, as is what follows"),
     _detail("attached_policies", "ARNs of the managed policies attached to the user directly"),
     _detail("inline_policies", "names of the policies that are part of the user"),

@@ -12,7 +12,7 @@ from functions.shared import clients, configuration
 from functions.shared.errors import is_throttling
 from functions.shared.model import Batch, PostureChunks, Scan, WriteResult
 from functions.shared.run import Run, RunEvent
-from functions.shared.step import logger, step
+from functions.shared.step import logger, step, working_seconds
 from functions.table import posture, wire
 from functions.table.posture import Posture, PostureUnreadable
 from functions.table.record import record_of
@@ -26,9 +26,6 @@ ITEMS_PER_CALL = 25
 
 BACKOFF_BASE_SECONDS = 0.05
 BACKOFF_CAP_SECONDS = 5.0
-SAFETY_MARGIN_SECONDS = 5.0
-"""What is left of the invocation's time when no call is begun any more, so that the function can still say what it
-wrote: a throttled call takes up to 3 s of waiting in the SDK, which tries three times."""
 
 
 class Event(TypedDict):
@@ -52,7 +49,6 @@ def handler(event: Event, context: LambdaContext) -> WriteResult:
     scan = event["scan"]
     account_id, dynamodb, table_name = Run.of(event).account_id, clients.dynamodb(), configuration.table_name()
     known = known_posture(event.get("posture"), scan, dynamodb=dynamodb, table_name=table_name)
-    remaining = context.get_remaining_time_in_millis() / 1000
     return write_records(
         [
             record_of(
@@ -67,8 +63,7 @@ def handler(event: Event, context: LambdaContext) -> WriteResult:
         ],
         dynamodb=dynamodb,
         table_name=table_name,
-        # A function with a very short timeout still gets half of it for its work.
-        seconds=max(remaining - SAFETY_MARGIN_SECONDS, remaining / 2),
+        seconds=working_seconds(context),
     )
 
 

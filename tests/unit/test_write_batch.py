@@ -9,11 +9,12 @@ from botocore.exceptions import ClientError
 
 from functions.shared import clients
 from functions.shared.model import PostureChunks, User
+from functions.shared.step import SAFETY_MARGIN_SECONDS
 from functions.table import posture, wire
 from functions.table.posture import Posture
 from functions.table.record import record_of
 from functions.write_batch import handler as write_batch
-from functions.write_batch.handler import ITEMS_PER_CALL, SAFETY_MARGIN_SECONDS, handler, write_records
+from functions.write_batch.handler import ITEMS_PER_CALL, handler, write_records
 from tests.support.engine import TABLE, Context
 from tests.support.logs import captured_logs
 from tests.support.scene import STARTED, TIMESTAMP, TTL, run_event, scan
