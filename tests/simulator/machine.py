@@ -5,9 +5,10 @@ It knows nothing of time: a task is handed to ``invoke``, and the iterations of 
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from operator import add, eq, gt, lt
 from typing import Any
 
 from tests.support import definition
@@ -29,6 +30,13 @@ class TaskError(Exception):
 
 class EndlessError(Exception):
     """The run makes too many transitions."""
+
+
+class UnknownLanguageError(Exception):
+    """The definition uses something of the language that this interpreter would pass over; teach it, or do without."""
+
+    def __init__(self, what: str, value: object, known: Iterable[str]) -> None:
+        super().__init__(f"the simulator knows no {what} {value!r}; it knows {', '.join(sorted(known))}")
 
 
 @dataclass
@@ -71,7 +79,71 @@ def rendered(replace: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
             raise ValueError(f"the definition has no {old!r}")
         text = text.replace(old, new)
     machine: dict[str, Any] = json.loads(text)
+    check(machine)
     return machine
+
+
+def check(machine: dict[str, Any]) -> None:
+    """See that the interpreter knows everything that a definition uses.
+
+    Raises
+    ------
+    UnknownLanguageError
+        It does not; the message names it, and what is known.
+    """
+    for name, state in definition.states(machine):
+        kind = state["Type"]
+        _check_known(f"state type, of {name},", [kind], _FIELDS)
+        _check_known(f"field of {kind} state {name}", state, _FIELDS[kind] | _FIELDS_OF_ALL)
+        for field_name, known in _RULES.items():
+            for rule in state.get(field_name, ()):
+                _check_known(f"field of {field_name} in {name}", rule, known)
+        if kind == "Task":
+            _check_known(f"resource, of {name},", [state["Resource"].rpartition(":")[2]], _RESOURCES)
+        for rule in state.get("Choices", ()):
+            _check_rule(rule)
+        for path in (state.get(field_name) for field_name in ("InputPath", "OutputPath", "ResultPath", "ItemsPath")):
+            if path is not None:
+                _parts(path)
+        for template in (state.get(field_name) for field_name in ("Parameters", "ResultSelector", "ItemSelector")):
+            _check_template(template)
+
+
+def _check_known(what: str, used: Iterable[str], known: Iterable[str]) -> None:
+    for value in used:
+        if value not in known:
+            raise UnknownLanguageError(what, value, known)
+
+
+def _check_rule(rule: dict[str, Any]) -> None:
+    _check_known("part of a choice", rule, {"Next", "Comment", "Variable", "And", "Or", "Not", *_TESTS})
+    for inner in (*rule.get("And", ()), *rule.get("Or", ()), *([rule["Not"]] if "Not" in rule else [])):
+        _check_rule(inner)
+    if "Variable" in rule:
+        _parts(rule["Variable"])
+
+
+def _check_template(template: Any) -> None:
+    if isinstance(template, list):
+        for element in template:
+            _check_template(element)
+    elif isinstance(template, dict):
+        for name, value in template.items():
+            if name.endswith(".$"):
+                _check_expression(value)
+            else:
+                _check_template(value)
+
+
+def _check_expression(text: str) -> None:
+    if text.startswith("$"):
+        _parts(text.removeprefix("$") if text.startswith("$$") else text)
+        return
+    name, arguments = _intrinsic(text)
+    _check_known("intrinsic function", [name], _INTRINSICS)
+    for argument in arguments:
+        if not isinstance(argument, tuple):
+            _check_expression(argument)
 
 
 class Interpreter:
@@ -206,7 +278,7 @@ _ABSENT = object()
 @lru_cache(maxsize=1024)
 def _parts(path: str) -> tuple[str, ...]:
     if not re.fullmatch(r"\$(\.[A-Za-z_]\w*)*", path):
-        raise NotImplementedError(path)
+        raise UnknownLanguageError("path such as", path, ["$", "$.name", "$.name.name"])
     return tuple(path.split(".")[1:])
 
 
@@ -251,14 +323,12 @@ def _value(text: str, data: Any, context: Any) -> Any:
         return _path(text, data, context)
     name, arguments = _intrinsic(text)
     given = [argument[1] if isinstance(argument, tuple) else _value(argument, data, context) for argument in arguments]
-    if name == "States.ArrayLength":
-        return len(given[0])
-    if name == "States.MathAdd":
-        return given[0] + given[1]
-    if name == "States.Format":
-        values = iter(given[1:])
-        return re.sub(r"\{\}", lambda _: _text(next(values)), given[0])
-    raise NotImplementedError(name)
+    return _INTRINSICS[name](*given)
+
+
+def _format(template: str, *values: Any) -> str:
+    rest = iter(values)
+    return re.sub(r"\{\}", lambda _: _text(next(rest)), template)
 
 
 def _text(value: Any) -> str:
@@ -299,28 +369,53 @@ def _holds(rule: dict[str, Any], data: Any, context: Any) -> bool:
     if "Not" in rule:
         return not _holds(rule["Not"], data, context)
     found = _find(rule["Variable"], data, context)
-    if "IsPresent" in rule:
-        return bool((found is not _ABSENT) == rule["IsPresent"])
-    if found is _ABSENT:
+    name = next(name for name in rule if name in _TESTS)
+    if found is _ABSENT and name != "IsPresent":
         raise TaskError("States.Runtime", f"the choice's path {rule['Variable']} finds nothing")
-    for comparator, (kind, compare) in _COMPARATORS.items():
-        if comparator in rule:
-            return (
-                isinstance(found, kind)
-                and (kind is not int or not isinstance(found, bool))
-                and compare(found, rule[comparator])
-            )
-    tests = {"IsString": str, "IsBoolean": bool, "IsNull": type(None)}
-    for comparator, kind in tests.items():
-        if comparator in rule:
-            return bool(isinstance(found, kind) == rule[comparator])
-    raise NotImplementedError(str(rule))
+    return _TESTS[name](found, rule[name])
 
 
-_COMPARATORS: dict[str, tuple[type, Callable[[Any, Any], bool]]] = {
-    "BooleanEquals": (bool, lambda one, other: one is other),
-    "StringEquals": (str, lambda one, other: one == other),
-    "NumericEquals": (int, lambda one, other: one == other),
-    "NumericGreaterThan": (int, lambda one, other: one > other),
-    "NumericLessThan": (int, lambda one, other: one < other),
+def _compares(kind: type, compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    """Compare values of a kind; another value is neither equal nor more nor less. To Python, true is a number."""
+    return lambda found, wanted: type(found) is kind and compare(found, wanted)
+
+
+def _is(kind: type) -> Callable[[Any, Any], bool]:
+    return lambda found, wanted: isinstance(found, kind) == wanted
+
+
+_TESTS: dict[str, Callable[[Any, Any], bool]] = {
+    "IsPresent": lambda found, wanted: (found is not _ABSENT) == wanted,
+    "BooleanEquals": _compares(bool, eq),
+    "StringEquals": _compares(str, eq),
+    "NumericEquals": _compares(int, eq),
+    "NumericGreaterThan": _compares(int, gt),
+    "NumericLessThan": _compares(int, lt),
+    "IsString": _is(str),
+    "IsBoolean": _is(bool),
+    "IsNull": _is(type(None)),
+}
+"""What a choice may ask of a value; only whether it is present of one that is not."""
+
+_INTRINSICS: dict[str, Callable[..., Any]] = {
+    "States.ArrayLength": len,
+    "States.MathAdd": add,
+    "States.Format": _format,
+}
+
+_RESOURCES = ("invoke", "deleteItem")
+
+# Those of time and of how many run side by side make no difference here: every order is tried.
+_FIELDS_OF_ALL = {"Type", "Comment", "Next", "End", "InputPath", "OutputPath"}
+_FIELDS: dict[str, set[str]] = {
+    "Task": {"Resource", "Parameters", "ResultSelector", "ResultPath", "TimeoutSeconds", "Retry", "Catch"},
+    "Map": {"ItemsPath", "ItemSelector", "ItemProcessor", "MaxConcurrency", "ResultPath", "Catch"},
+    "Pass": {"Parameters", "Result", "ResultPath"},
+    "Choice": {"Choices", "Default"},
+    "Succeed": set(),
+    "Fail": {"Error", "Cause"},
+}
+_RULES = {
+    "Retry": {"ErrorEquals", "MaxAttempts", "IntervalSeconds", "BackoffRate", "MaxDelaySeconds", "JitterStrategy"},
+    "Catch": {"ErrorEquals", "ResultPath", "Next"},
 }

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from functions.shared import clients, metrics
 from tests.simulator import explore
-from tests.simulator.machine import Interpreter, Run, TaskError, rendered
+from tests.simulator.machine import Interpreter, Run, TaskError, UnknownLanguageError, check, rendered
 from tests.simulator.world import CONTEXT, Iam, Setting, World, copied, handler_of
 from tests.statemachine.test_scenarios import InProcess, Result, comparable
 from tests.support.scenarios import SCENARIOS, Scenario, responses
@@ -98,6 +98,43 @@ def test_a_scenario_goes_the_same_way_as_on_moto(scenario: Scenario) -> None:
 
     assert (ours.route, ours.status, ours.error) == (theirs.route, theirs.status, theirs.error)
     assert without_posture(ours.output) == without_posture(theirs.output)
+
+
+@pytest.mark.parametrize(
+    ("state", "changed", "complaint"),
+    [
+        ("PostureMissing", {"Type": "Wait"}, "no state type, of PostureMissing, 'Wait'; it knows"),
+        ("WriteRecords", {"Retry": []}, "no field of Map state WriteRecords 'Retry'; it knows"),
+        ("ListUsers", {"Assign": {}}, "no field of Task state ListUsers 'Assign'"),
+        ("ListUsers", {"Resource": "arn:aws:states:::sns:publish"}, "no resource, of ListUsers, 'publish'; it knows"),
+        (
+            "ListUsers",
+            {"Catch": [{"ErrorEquals": [], "Next": "x", "Output": 1}]},
+            "field of Catch in ListUsers 'Output'",
+        ),
+        ("ListUsers", {"OutputPath": "$.a[0]"}, r"no path such as '$.a[0]'; it knows $, $.name"),
+        ("ListUsers", {"Parameters": {"a": [{"b.$": "$..c"}]}}, "no path such as '$..c'"),
+        ("ListUsers", {"Parameters": {"a.$": "States.UUID()"}}, "no intrinsic function 'States.UUID'; it knows States"),
+        (
+            "ListUsers",
+            {"Parameters": {"a.$": "States.Format('{}', States.Hash($.a))"}},
+            "intrinsic function 'States.Hash'",
+        ),
+        (
+            "MorePages?",
+            {"Choices": [{"Not": {"Variable": "$.a", "StringMatches": "b"}}]},
+            "no part of a choice 'StringMa",
+        ),
+    ],
+)
+def test_what_it_would_pass_over_is_refused_by_its_name(state: str, changed: dict[str, Any], complaint: str) -> None:
+    machine = {**rendered(), "States": {**rendered()["States"]}}
+    machine["States"][state] = {**machine["States"][state], **changed}
+
+    with pytest.raises(UnknownLanguageError) as refused:
+        check(machine)
+
+    assert complaint in str(refused.value)
 
 
 def test_a_call_on_the_table_takes_microseconds() -> None:
