@@ -13,31 +13,12 @@ import pytest
 
 from tests.local_aws.run import html_report
 from tests.local_aws.run.scan import Check, Execution, Facts
+from tests.support import scenarios
 
 CHROMIUM = Path(__file__).with_name("chromium")
 BEGAN = datetime(2026, 1, 31, 10, tzinfo=UTC)
-LOOP = ["ListUsers", "WriteRecords", "SaveProgress", "MorePages?"]
-SUCCESS = [
-    "AcquireLock",
-    "LockAcquired?",
-    "ReadPosture",
-    *LOOP,
-    *LOOP,
-    "EmitMetrics",
-    "ReleaseLock",
-    "ScanOutcome?",
-    "ScanSucceeded",
-]
-FAILURE = [
-    "AcquireLock",
-    "LockAcquired?",
-    "ReadPosture",
-    "ListUsers",
-    "EmitMetrics",
-    "ReleaseLock",
-    "ScanOutcome?",
-    "FailScan",
-]
+SUCCESS = [*scenarios.READ, *scenarios.page(), *scenarios.page(), *scenarios.SUCCESS]
+FAILURE = [*scenarios.READ, "ListUsers", *scenarios.FAILURE]
 EVIL = '<script>alert("x")</script><img src=x>'
 
 Look = Callable[..., dict[str, Any]]
@@ -134,7 +115,7 @@ def test_it_fits_a_phone_and_a_desktop_whatever_a_user_is_called(look: Look, wid
 
 
 def test_many_pages_share_a_row(look: Look) -> None:
-    path = [*SUCCESS[:2], *LOOP * 10, *SUCCESS[-4:]]
+    path = [*scenarios.BEGIN, *scenarios.page() * 10, *scenarios.SUCCESS]
     seen = look(html_report.page(execution(path), facts(), []))
     assert len(seen["bars"]) == len(path)
     assert len(set(seen["rows"])) == 2 + 1 + 4

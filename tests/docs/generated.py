@@ -4,20 +4,16 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Any
-from unittest import mock
 
-from click.testing import CliRunner
+import pytest
 
-from functions.cli.app import cli
-from functions.cli.deployment import Deployment
 from functions.table.findings import CIS_VERSIONS, CONTROLS
 from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, LISTING, Attribute
 from tests.bench.report import RESULT, Report
 from tests.docs import diagram
+from tests.support.command import asks, run
 from tests.support.paths import TERRAFORM
-from tests.support.recorded import Table
-
-_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:iam-user-monitor"
+from tests.support.recorded import NOTHING, Table
 
 
 def variables() -> str:
@@ -74,9 +70,10 @@ def benchmark_in_short() -> str:
 
 def answer(*arguments: str) -> str:
     """Return what the command answers from the records of an example."""
-    environment = mock.patch.dict("os.environ", {"AWS_REGION": "us-east-1", "STATE_MACHINE_ARN": _MACHINE})
-    with mock.patch.object(Deployment, "dynamodb", _example()), environment:
-        result = CliRunner().invoke(cli, arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_REGION", "us-east-1")
+        asks(patch, _example())
+        result = run(*arguments)
     assert result.exit_code == 0, result.output
     return _block("console", [f"$ iam-user-monitor {' '.join(arguments)}", *(result.stdout.splitlines())])
 
@@ -91,7 +88,8 @@ def _example() -> Table:
             "user_id": f"AIDAEXAMPLE{number:05}",
             "arn": f"arn:aws:iam::123456789012:user{path}{name}",
             "create_date": f"2024-0{number}-11T09:26:53Z",
-            **_known(scan),
+            **NOTHING,
+            "credential_report_time": _shortly_before(scan),
             **more,
         }
 
@@ -123,11 +121,6 @@ def _example() -> Table:
         **_sections(february),
     )
     return table
-
-
-def _known(scan: str) -> dict[str, Any]:
-    nothing: dict[str, Any] = {name: [] for name in ("groups", "attached_policies", "inline_policies", "admin_via")}
-    return {"credential_report_time": _shortly_before(scan), "password_enabled": False, "mfa_active": False, **nothing}
 
 
 def _password(used: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from tests.local_aws.aws import emulator, past
 from tests.local_aws.aws.past import Call
 from tests.local_aws.run import posture
+from tests.support.recorded import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,12 +65,7 @@ PLAIN: dict[str, Any] = {
     "create_date": "2026-03-14T09:26:53Z",
     "listed_at": "2026-11-24T10:00:05.000Z",
     "credential_report_time": GENERATED,
-    "password_enabled": False,
-    "mfa_active": False,
-    "groups": [],
-    "attached_policies": [],
-    "inline_policies": [],
-    "admin_via": [],
+    **NOTHING,
 }
 
 

@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from tests.support import definition
-from tests.support.engine import REGION, TABLE, Engine, Execution, FunctionError, engine, throttled
+from tests.support.engine import REGION, TABLE, Engine, Execution, FunctionError, Invoke, engine, throttled
 from tests.support.printed import Metrics
 
 USERS = [f"user-{number:04}" for number in range(30)]  # two pages
@@ -315,16 +315,22 @@ def test_a_redrive_resumes_at_the_first_incomplete_page(capsys: pytest.CaptureFi
         assert recorded(running, timestamp_of(running, redriven)) == MORE_USERS
 
 
-def test_a_table_that_throttles_for_good_ends_the_scan_with_its_page(capsys: pytest.CaptureFixture[str]) -> None:
-    throttles = True
-    metrics = Metrics(capsys)
+def throttling(affects: Callable[[str], bool]) -> Invoke:
+    """Let DynamoDB throttle every write of the batches that begin with such a user."""
 
     def invoke(step: str, event: Any, handler: Callable[[Any], Any]) -> Any:
-        if throttles and step == "write_batch" and event["batch"]["users"][0]["user_name"] >= "user-0020":
+        if step == "write_batch" and affects(event["batch"]["users"][0]["user_name"]):
             with throttled():
                 return handler(event)
         return handler(event)
 
+    return invoke
+
+
+def test_a_table_that_throttles_for_good_ends_the_scan_with_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    throttles = True
+    metrics = Metrics(capsys)
+    invoke = throttling(lambda user: throttles and user >= "user-0020")
     with engine(page_size=PAGE_SIZE, batch_size=BATCH_SIZE, map_concurrency=1, invoke=invoke) as running:
         running.create_users(MORE_USERS)
 
@@ -357,12 +363,7 @@ def test_a_table_that_throttles_for_good_ends_the_scan_with_its_page(capsys: pyt
 
 
 def test_a_page_of_which_something_was_written_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    def invoke(step: str, event: Any, handler: Callable[[Any], Any]) -> Any:
-        if step == "write_batch" and event["batch"]["users"][0]["user_name"] == "user-0020":
-            with throttled():
-                return handler(event)
-        return handler(event)
-
+    invoke = throttling(lambda user: user == "user-0020")
     with engine(page_size=PAGE_SIZE, batch_size=BATCH_SIZE, map_concurrency=1, invoke=invoke) as running:
         running.create_users(MORE_USERS)
 

@@ -15,6 +15,7 @@ from boto3.dynamodb.conditions import Key
 from tests.support import definition
 from tests.support.engine import INDEX, REGION, TABLE, Engine, Execution, FunctionError, engine
 from tests.support.paths import TERRAFORM
+from tests.support.scenarios import READ, SUCCESS, page
 
 STATE_LIMIT = 256 * 1024
 
@@ -82,17 +83,7 @@ def test_every_user_is_recorded_whatever_the_number_of_pages(
 
         assert execution.status == "SUCCEEDED", execution.cause
         assert_recorded(running, execution, user_names(users))
-        one_page = ["ListUsers", "WriteRecords", "SaveProgress", "MorePages?"]
-        assert [state for state in execution.route if state != "WriteBatch"] == [
-            "AcquireLock",
-            "LockAcquired?",
-            "ReadPosture",
-            *one_page * pages,
-            "EmitMetrics",
-            "ReleaseLock",
-            "ScanOutcome?",
-            "ScanSucceeded",
-        ]
+        assert [state for state in execution.route if state != "WriteBatch"] == [*READ, *page() * pages, *SUCCESS]
         assert execution.entered("WriteBatch") == batches
         assert execution.output["outcome"]["status"] == "COMPLETE"
         assert running.lock() is None

@@ -12,6 +12,17 @@ EXPIRES = 4_000_000_000
 ACCOUNT = "123456789012"
 
 
+NOTHING: dict[str, Any] = {
+    "password_enabled": False,
+    "mfa_active": False,
+    "groups": [],
+    "attached_policies": [],
+    "inline_policies": [],
+    "admin_via": [],
+}
+"""What a record says of a user without any credential or permission, where that is known."""
+
+
 class Table:
     """What the queries use of a client: Query, by its paginator, and BatchGetItem."""
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import boto3
 import pytest
-from click.testing import CliRunner, Result
 from moto import mock_aws
 
-from functions.cli import app, executions, output, rows, words
+from functions.cli import executions, output, rows, words
 from functions.cli.deployment import Deployment
 from functions.cli.errors import CommandError, ExitStatus
 from functions.cli.output import Columns
 from functions.table import wire
 from functions.table.record import ATTRIBUTES
+from tests.support.command import answer, asks, run
 from tests.support.documents import COMMAND
 from tests.support.engine import create_table
 from tests.support.recorded import EXPIRES, TABLE, Table
@@ -43,24 +43,7 @@ def fill(table: Table) -> Table:
 @pytest.fixture
 def records(monkeypatch: pytest.MonkeyPatch) -> Table:
     """Return what the command takes for DynamoDB's client."""
-    monkeypatch.setenv("STATE_MACHINE_ARN", "arn:aws:states:us-east-1:123456789012:stateMachine:iam-user-monitor")
-    monkeypatch.delenv("DYNAMODB_TABLE_NAME", raising=False)
-    table = fill(Table())
-    monkeypatch.setattr(Deployment, "dynamodb", table)
-    return table
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(app.cli, list(arguments), prog_name="iam-user-monitor")
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-def answer(*arguments: str) -> list[dict[str, Any]]:
-    result = run(*arguments, "--format", "json")
-    assert result.exit_code == 0, result.stderr
-    found: list[dict[str, Any]] = json.loads(result.stdout)
-    return found
+    return asks(monkeypatch, fill(Table()))
 
 
 @pytest.mark.usefixtures("records")

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -11,17 +10,15 @@ from typing import Any
 
 import boto3
 import pytest
-from click.testing import CliRunner, Result
 from moto import mock_aws
 
-from functions.cli import app
-from functions.cli.deployment import Deployment
 from functions.cli.errors import ExitStatus
 from functions.table import wire
 from functions.table.findings import BY_NAME, CIS_VERSIONS, CONTROLS
+from tests.support.command import answer, asks, run
 from tests.support.engine import create_table
 from tests.support.paths import REPOSITORY
-from tests.support.recorded import TABLE, Table
+from tests.support.recorded import NOTHING, TABLE, Table
 
 JANUARY, FEBRUARY, MARCH = "2026-01-31T10:00:00Z", "2026-02-02T10:00:00Z", "2026-03-02T10:00:00Z"
 KEY = "2025-06-01T00:00:00Z"
@@ -46,16 +43,7 @@ MISSING = {
 
 def known(report_time: str, **attributes: Any) -> dict[str, Any]:
     """Return the attributes of a user of whom a scan knows everything."""
-    return {
-        "credential_report_time": report_time,
-        "password_enabled": False,
-        "mfa_active": False,
-        "groups": [],
-        "attached_policies": [],
-        "inline_policies": [],
-        "admin_via": [],
-        **attributes,
-    }
+    return {**NOTHING, "credential_report_time": report_time, **attributes}
 
 
 def fill(table: Table) -> Table:
@@ -75,24 +63,7 @@ def fill(table: Table) -> Table:
 
 @pytest.fixture
 def records(monkeypatch: pytest.MonkeyPatch) -> Table:
-    monkeypatch.setenv("STATE_MACHINE_ARN", "arn:aws:states:us-east-1:123456789012:stateMachine:iam-user-monitor")
-    monkeypatch.delenv("DYNAMODB_TABLE_NAME", raising=False)
-    table = fill(Table())
-    monkeypatch.setattr(Deployment, "dynamodb", table)
-    return table
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(app.cli, list(arguments), prog_name="iam-user-monitor")
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-def answer(*arguments: str) -> list[dict[str, Any]]:
-    result = run(*arguments, "--format", "json")
-    assert result.exit_code == 0, result.stderr
-    found: list[dict[str, Any]] = json.loads(result.stdout)
-    return found
+    return asks(monkeypatch, fill(Table()))
 
 
 @pytest.mark.usefixtures("records")
