@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions.shared import clients, configuration, timestamps
 from functions.shared.causes import MAX_MESSAGE_LENGTH
 from functions.shared.errors import AccessDenied, MonitorError, PostureUnavailable, Throttled, error_code, named
-from functions.shared.model import Posture, PostureChunks, Section, Sections
+from functions.shared.model import Chunks, Posture, Section, Sections
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step, working_seconds
 from functions.table import credential_report, posture
@@ -154,7 +154,7 @@ def read_posture(
         report=report.rows if report is not None else {},
         authorization=details.facts() if details_source.section["state"] == "CURRENT" else {},
     )
-    kept = PostureChunks(id=None, chunks=0)
+    kept = Chunks(id=None, chunks=0)
     if found.report or found.authorization:
         now = int(timestamps.now().timestamp())
         kept = posture.store(dynamodb, table_name, run.scan_timestamp, found, now=now)

@@ -71,14 +71,14 @@ class Sections(TypedDict):
     authorization: Section
 
 
-class PostureChunks(TypedDict):
-    """Where the posture of the users is kept: so many items of the table, named by a digest of their content."""
+class Chunks(TypedDict):
+    """Where something large is kept: so many items of the table, named by a digest of their content."""
 
     id: str | None
     chunks: int
 
 
-class Posture(PostureChunks):
+class Posture(Chunks):
     """``$.posture``: what ReadPosture found out. The users' part of it stays in the table."""
 
     sections: Sections

@@ -5,19 +5,14 @@ page; and a state may carry 256 KiB. So the first two are kept in a few items be
 a digest of their content: who comes late, or twice, writes the same again or something beside it, and never over it.
 """
 
-import gzip
-import hashlib
-import json
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from functions.shared import timestamps
-from functions.shared.model import PostureChunks, User
-from functions.table import wire
-from functions.table.manifest import MANIFEST_USER_NAME
+from functions.shared.model import Chunks, User
+from functions.table import chunks
+from functions.table.chunks import Unreadable
 from functions.table.wire import Item
 
 if TYPE_CHECKING:
@@ -25,15 +20,8 @@ if TYPE_CHECKING:
 
 POSTURE_SORT_KEY_PREFIX = "posture#"
 
-CHUNK_BYTES = 300_000
-"""The most that an item's data may take of DynamoDB's 400 KB."""
-
 KEPT_DAYS = 14
 """As long as a run can be redriven past ReadPosture."""
-
-
-class PostureUnreadable(Exception):  # noqa: N818 - the name that a log shows
-    """The table does not have (any longer) a part of the posture, or something else in its place."""
 
 
 @dataclass(frozen=True)
@@ -59,38 +47,8 @@ class Posture:
             facts = {"credential_report_time": self.report_time, **reported}
         return {**facts, **self.authorization.get(user["user_id"], {})}
 
-    @property
-    def identity(self) -> str:
-        """A digest of the content."""
-        return hashlib.sha256(_json(self)).hexdigest()[:16]
 
-    def chunks(self, limit: int = CHUNK_BYTES) -> Iterator[bytes]:
-        """Yield the posture in parts, each a posture by itself and compressed to no more than so many bytes."""
-        data = gzip.compress(_json(self), mtime=0)
-        if len(data) <= limit or max(len(self.report), len(self.authorization)) <= 1:
-            yield data
-            return
-        for half in (0, 1):
-            part = Posture(self.report_time, _half(self.report, half), _half(self.authorization, half))
-            yield from part.chunks(limit)
-
-    @classmethod
-    def of_chunks(cls, chunks: Iterator[bytes]) -> "Posture":
-        """Return the posture that was taken apart."""
-        report_time = None
-        report: dict[str, tuple[str, Item]] = {}
-        authorization: dict[str, Item] = {}
-        for data in chunks:
-            part = json.loads(gzip.decompress(data))
-            report_time = part["report_time"]
-            report |= part["report"]
-            authorization |= part["authorization"]
-        return cls(report_time, report, authorization)
-
-
-def store(
-    dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, posture: Posture, *, now: int
-) -> PostureChunks:
+def store(dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, posture: Posture, *, now: int) -> Chunks:
     """Write a posture into the table, and return where it is.
 
     Parameters
@@ -98,55 +56,25 @@ def store(
     now
         Epoch seconds.
     """
-    identity, number = posture.identity, 0
-    for number, data in enumerate(posture.chunks(), start=1):
-        item = {
-            **_key(scan_timestamp, identity, number),
-            "data": data,
-            "ttl": now + KEPT_DAYS * timestamps.SECONDS_PER_DAY,
-        }
-        dynamodb.put_item(TableName=table_name, Item=wire.to_wire(item))
-    return PostureChunks(id=identity, chunks=number)
+    return chunks.store(
+        dynamodb,
+        table_name,
+        POSTURE_SORT_KEY_PREFIX + scan_timestamp,
+        {"report_time": posture.report_time, "report": posture.report, "authorization": posture.authorization},
+        expires=now + KEPT_DAYS * timestamps.SECONDS_PER_DAY,
+    )
 
 
-def load(dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, where: PostureChunks) -> Posture:
+def load(dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, where: Chunks) -> Posture:
     """Return a posture that was stored, read consistently.
 
     Raises
     ------
-    PostureUnreadable
-        A part of it is not there.
+    Unreadable
+        A part of it is not there, or damaged.
     """
-
-    def read(number: int) -> bytes:
-        key = _key(scan_timestamp, str(where["id"]), number)
-        response = dynamodb.get_item(TableName=table_name, Key=wire.to_wire(key), ConsistentRead=True)
-        if "Item" not in response:
-            raise PostureUnreadable(f"there is no item {key['scan_timestamp']}")
-        data: bytes = wire.from_wire(response["Item"])["data"]
-        return data
-
+    content = chunks.load(dynamodb, table_name, POSTURE_SORT_KEY_PREFIX + scan_timestamp, where)
     try:
-        return Posture.of_chunks(map(read, range(1, where["chunks"] + 1)))
-    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
-        raise PostureUnreadable(f"a part of the posture is damaged: {error!r}") from error
-
-
-def _key(scan_timestamp: str, identity: str, number: int) -> dict[str, str]:
-    sort_key = f"{POSTURE_SORT_KEY_PREFIX}{scan_timestamp}#{identity}#{number}"
-    return {"user_name": MANIFEST_USER_NAME, "scan_timestamp": sort_key}
-
-
-def _json(posture: Posture) -> bytes:
-    content: dict[str, Any] = {
-        "report_time": posture.report_time,
-        "report": posture.report,
-        "authorization": posture.authorization,
-    }
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _half(entries: Mapping[str, Any], half: int) -> dict[str, Any]:
-    middle = len(entries) // 2
-    part = islice(entries.items(), middle) if half == 0 else islice(entries.items(), middle, None)
-    return dict(part)
+        return Posture(content["report_time"], content["report"], content["authorization"])
+    except (KeyError, TypeError) as error:
+        raise Unreadable(f"the posture is damaged: {error!r}") from error

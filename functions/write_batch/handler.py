@@ -10,11 +10,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.shared import clients, configuration
 from functions.shared.errors import is_throttling
-from functions.shared.model import Batch, PostureChunks, Scan, WriteResult
+from functions.shared.model import Batch, Chunks, Scan, WriteResult
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step, working_seconds
 from functions.table import posture, wire
-from functions.table.posture import Posture, PostureUnreadable
+from functions.table.chunks import Unreadable
+from functions.table.posture import Posture
 from functions.table.record import record_of
 from functions.table.wire import Item
 
@@ -35,7 +36,7 @@ class Event(TypedDict):
     scan: Scan
     batch: Batch
     listed_at: str
-    posture: NotRequired[PostureChunks]
+    posture: NotRequired[Chunks]
     """Absent in a run that was started before there was any."""
 
 
@@ -67,7 +68,7 @@ def handler(event: Event, context: LambdaContext) -> WriteResult:
     )
 
 
-def known_posture(where: PostureChunks | None, scan: Scan, *, dynamodb: "DynamoDBClient", table_name: str) -> Posture:
+def known_posture(where: Chunks | None, scan: Scan, *, dynamodb: "DynamoDBClient", table_name: str) -> Posture:
     """Return the posture that ReadPosture has kept for the scan, an empty one where it cannot be read.
 
     A record without it is worth more than none: what is missing reads as unknown.
@@ -78,7 +79,7 @@ def known_posture(where: PostureChunks | None, scan: Scan, *, dynamodb: "DynamoD
     if key not in _known:
         try:
             found = posture.load(dynamodb, table_name, scan["scan_timestamp"], where)
-        except (ClientError, BotoCoreError, PostureUnreadable) as error:
+        except (ClientError, BotoCoreError, Unreadable) as error:
             logger.warning("Posture cannot be read; the records are written without", error_message=str(error))
             return Posture()
         _known.clear()

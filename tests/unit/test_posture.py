@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from functions.table import posture, wire
 from functions.table.authorization import Details, allows_everything
+from functions.table.chunks import Unreadable
 from functions.table.credential_report import MalformedReport, parse
-from functions.table.posture import Posture, PostureUnreadable
+from functions.table.posture import Posture
 from functions.table.record import ATTRIBUTES, record_of
 from tests.support.account import (
     ACCOUNT,
@@ -32,6 +33,7 @@ from tests.support.account import (
 )
 from tests.support.engine import TABLE
 from tests.support.scene import EPOCH, STARTED, TIMESTAMP, TTL
+from tests.support.table import Table
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -56,21 +58,15 @@ def read(account: Account, style: Style, sizes: list[int], *, encoded: bool, tag
     sizes=st.lists(st.integers(0, 4), min_size=1, max_size=4),
     encoded=st.booleans(),
     tags=st.frozensets(st.sampled_from(["team", "Team", "other"])),
-    limit=st.integers(1, 3000),
 )
 def test_property_a_record_is_what_calls_for_its_user_say_or_nothing(
-    account: Account, style: Style, sizes: list[int], encoded: bool, tags: frozenset[str], limit: int
+    account: Account, style: Style, sizes: list[int], encoded: bool, tags: frozenset[str]
 ) -> None:
-    whole = read(account, style, sizes, encoded=encoded, tags=tags)
-    chunks = list(whole.chunks(limit))
-    known = Posture.of_chunks(iter(chunks))
+    known = read(account, style, sizes, encoded=encoded, tags=tags)
 
     assert {user.name: known.of(user.listed) for user in account.users} == {
         user.name: account.expected(user, sorted(tags)) for user in account.users
     }
-    for part, chunk in ((Posture.of_chunks(iter([chunk])), chunk) for chunk in chunks):
-        assert len(chunk) <= limit or max(len(part.report), len(part.authorization)) <= 1
-    assert known.identity == whole.identity
 
 
 # The credential report
@@ -350,10 +346,14 @@ def test_five_thousand_users_fit_into_a_few_items() -> None:
                           password_changed=moments[3], keys=(key, Key(True, moments[4])), groups=("g1", "g2"),
                           attached=(f"arn:aws:iam::{ACCOUNT}:policy/{number % 40}",)))  # fmt: skip
     account = Account(tuple(users), tuple(users), {"g1": Group(), "g2": Group()})
-    chunks = list(read(account, Style(), [1000], encoded=False, tags=frozenset()).chunks())
+    table: Any = Table()
+    known = read(account, Style(), [1000], encoded=False, tags=frozenset())
+    where = posture.store(table, TABLE, TIMESTAMP, known, now=EPOCH)
 
-    assert len(chunks) <= 4
-    assert max(map(len, chunks)) <= 300_000
+    sizes = [len(item["data"]["B"]) for item in table.items.values()]
+    assert len(sizes) == where["chunks"] <= 4
+    assert max(sizes) <= 300_000
+    assert posture.load(table, TABLE, TIMESTAMP, where) == known
 
 
 @pytest.mark.parametrize("broken", ["gone", "no gzip", "no json", "no data"])
@@ -368,7 +368,7 @@ def test_what_cannot_be_read_says_so(dynamodb: "DynamoDBClient", broken: str) ->
     else:
         dynamodb.put_item(TableName=TABLE, Item=wire.to_wire({**key, **data[broken]}))
 
-    with pytest.raises(PostureUnreadable):
+    with pytest.raises(Unreadable):
         posture.load(dynamodb, TABLE, TIMESTAMP, where)
 
 

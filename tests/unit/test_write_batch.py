@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.shared import clients
-from functions.shared.model import PostureChunks, User
+from functions.shared.model import Chunks, User
 from functions.shared.step import SAFETY_MARGIN_SECONDS
 from functions.table import posture, wire
 from functions.table.posture import Posture
@@ -147,10 +147,10 @@ class Function:
     def __init__(self, table: Counting) -> None:
         self.table = table
 
-    def keep(self, known: Posture = KNOWN) -> PostureChunks:
+    def keep(self, known: Posture = KNOWN) -> Chunks:
         return posture.store(self.table, TABLE, TIMESTAMP, known, now=1)  # type: ignore[arg-type]
 
-    def write(self, where: PostureChunks | None, *users: User) -> list[dict[str, Any]]:
+    def write(self, where: Chunks | None, *users: User) -> list[dict[str, Any]]:
         event: dict[str, Any] = {"run": run_event(), "scan": scan(), "listed_at": STARTED}
         event |= {"batch": {"users": list(users)}} | ({} if where is None else {"posture": where})
         assert handler(event, Context()) == {"written": len(users), "failed": 0, "throttled": 0}  # type: ignore[arg-type]
@@ -214,13 +214,13 @@ def test_where_posture_cannot_be_read_the_records_are_written_without(function: 
 
 
 def test_where_posture_has_expired_the_records_are_written_without(function: Function) -> None:
-    where: PostureChunks = {"id": "gone", "chunks": 2}
+    where: Chunks = {"id": "gone", "chunks": 2}
     (record,) = function.write(where, user(1))
     assert "groups" not in record
 
 
 def test_where_there_is_none_nothing_is_read(function: Function) -> None:
-    nowhere: PostureChunks = {"id": None, "chunks": 0}
+    nowhere: Chunks = {"id": None, "chunks": 0}
     for where in (nowhere, None):  # None: the run was started before there was any
         function.write(where, user(1))
     assert function.table.read == []
