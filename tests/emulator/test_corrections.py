@@ -747,7 +747,7 @@ class TestLeadingKeys:
 
     def allowed(self, account: Account, operation: str, request: dict[str, Any]) -> bool:
         """Tell whether a role that is limited to "lock" may make a request."""
-        actions = ("GetItem", "DeleteItem", "PutItem", "BatchWriteItem", "Scan")
+        actions = ("GetItem", "DeleteItem", "PutItem", "BatchWriteItem", "Query", "Scan")
         role = self.limited_role(account, *(f"dynamodb:{action}" for action in actions))
         try:
             getattr(account.assume(role).client("dynamodb"), operation)(**request)
@@ -767,6 +767,14 @@ class TestLeadingKeys:
             assert self.allowed(aws, "put_item", {"TableName": table, "Item": item}) is expected
             assert self.allowed(aws, "batch_write_item", writes) is expected
             assert self.allowed(aws, "delete_item", {"TableName": table, "Key": item}) is expected
+            for name in ("id", "#id"):
+                query = {
+                    "TableName": table,
+                    "KeyConditionExpression": f"{name} = :id",
+                    "ExpressionAttributeValues": {":id": item["id"]},
+                    **({"ExpressionAttributeNames": {"#id": "id"}} if name == "#id" else {}),
+                }
+                assert self.allowed(aws, "query", query) is expected
 
     def test_of_a_batch_every_key_must_be_allowed(self, aws: Account) -> None:
         table = self.table(aws)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Self
 
 from tests.local_aws.aws.corrections._ministack import core, service, wrap
+
+_EQUALITY = re.compile(r"([#\w]+)\s*=\s*(:\w+)")
 
 
 def leading_keys() -> None:
@@ -20,8 +23,8 @@ def leading_keys() -> None:
     GetItem), evaluated with the key of that item (developer guide, "Using IAM with DynamoDB transactions").
 
     MiniStack never sets it, so a statement that requires it to be there allows nothing. Set here are the keys of the
-    operations on items by their whole key, single, batch and in a transaction; not those of Query and PartiQL. To go
-    when a policy that allows one key allows that key only.
+    operations on items by their whole key, single, batch and in a transaction, and the key of a Query on a table; not
+    those of a Query on an index and of PartiQL. To go when a policy that allows one key allows that key only.
     """
 
     def with_keys(context_of: Any) -> Any:
@@ -95,6 +98,16 @@ def _partition_keys(request: dict[str, Any]) -> Iterator[str]:
         if table and isinstance(item, dict):
             for value in (item.get(table["pk_name"]) or {}).values():
                 yield str(value)
+    if "KeyConditionExpression" in request and "IndexName" not in request:
+        yield from _queried_keys(request, tables.get(str(request.get("TableName", "")).rpartition("/")[2]))
+
+
+def _queried_keys(request: dict[str, Any], table: Any) -> Iterator[str]:
+    """Yield the partition key of a Query, whose condition must have it as ``name = :value``."""
+    names, values = (request.get(f"ExpressionAttribute{kind}") or {} for kind in ("Names", "Values"))
+    for name, value in _EQUALITY.findall(request["KeyConditionExpression"]):
+        if table and names.get(name, name) == table["pk_name"] and value in values:
+            yield from map(str, values[value].values())
 
 
 def _items(request: dict[str, Any]) -> Iterator[tuple[str, Any]]:
