@@ -1,11 +1,12 @@
 # Few alarms, each of which means something. An alarm costs $0.10 a month for each metric that it watches, the five
-# metrics of the scans cost $0.30 each, and a scan of 100 users every hour costs about $0.35 a month besides. Thirteen
-# metrics keep that below $3.20 a month; tests/terraform holds the alarms to it.
+# metrics of the scans cost $0.30 each, and a scan of 100 users every hour costs about $0.35 a month besides. Fourteen
+# metrics keep that below $3.30 a month, and a fifteenth where changes are told to a topic; tests/terraform holds the alarms
+# to it.
 #
 # What is not watched is seen by what is. An error or a throttle of a step's function is retried, and if that does not
-# help, the execution fails. So only the errors of two are watched, which no execution shows: those of ReadPosture, without
-# which a scan goes on, and which matter when they last; and those of CleanUp; its throttled events wait in
-# Lambda, and what waits in vain ends among the dead letters. Of the table's throttles those of the index are watched: all
+# help, the execution fails. So only the errors of three are watched, which no execution shows: those of ReadPosture and
+# PublishChanges, without which a scan goes on, and which matter when they last; and those of CleanUp; its throttled events
+# wait in Lambda, and what waits in vain ends among the dead letters. Of the table's throttles those of the index are watched: all
 # records of a scan share one key there and none in the table, so the index throttles first. The dashboard shows
 # everything. Of the executions that Step Functions throttles, it shows them, too: they go on by themselves, and one that
 # fails for it is counted as failed.
@@ -32,9 +33,11 @@ locals {
 
   success_window_hours = var.success_window_hours == null ? local.default_window : var.success_window_hours
 
-  # The windows of the alarm on missing posture: of two ticks each, or one of a day where the schedule is rarer than that.
-  posture_window_hours = min(24, ceil(2 * local.schedule_hours))
-  posture_windows      = local.schedule_hours <= 12 ? 4 : 1
+  # The windows of the alarms on what the next scan makes good, posture and changes: of two ticks each, or one of a day where
+  # the schedule is rarer than that.
+  lasting_window_hours = min(24, ceil(2 * local.schedule_hours))
+  lasting_windows      = local.schedule_hours <= 12 ? 4 : 1
+  lasting              = local.lasting_windows == 1 ? "a scan" : "scan after scan"
 
   scan_dimensions = { StateMachineArn = local.state_machine_arn }
   look_at_the_log = "Look further: the saved query ${var.name_prefix}/errors in Logs Insights, and the dashboard ${var.name_prefix}."
@@ -118,24 +121,39 @@ locals {
     }
     posture-failing = {
       enabled     = local.posture_enabled
-      description = "The function ${local.function_names.read_posture} has failed in ${local.posture_windows == 1 ? "a scan" : "scan after scan"}: users are recorded, but not what they could get in with or what they may do, and findings are UNKNOWN. Read why in the log group ${local.function_log_group_names.read_posture} or in the latest scan's manifest: most often a service control policy or the permissions boundary denies one of ${join(", ", local.posture_actions)}. Mend it, and the next scan has everything again. What is not wanted can be switched off: credential_report_enabled, authorization_details_enabled. ${local.look_at_the_log}"
+      description = "The function ${local.function_names.read_posture} has failed in ${local.lasting}: users are recorded, but not what they could get in with or what they may do, and findings are UNKNOWN. Read why in the log group ${local.function_log_group_names.read_posture} or in the latest scan's manifest: most often a service control policy or the permissions boundary denies one of ${join(", ", local.posture_actions)}. Mend it, and the next scan has everything again. What is not wanted can be switched off: credential_report_enabled, authorization_details_enabled. ${local.look_at_the_log}"
       metrics     = { errors = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.function_names.read_posture } } }
       statistic   = "Sum"
       comparison  = "GreaterThanThreshold"
       threshold   = 0
       # Two scans at least in each window, and three of the last four: one scan that fails is made good by the next, and
       # no reason to wake anybody, even if it was tried again across the edge of a window.
-      period             = 3600 * local.posture_window_hours
-      evaluation_periods = local.posture_windows
-      datapoints         = max(1, local.posture_windows - 1)
+      period             = 3600 * local.lasting_window_hours
+      evaluation_periods = local.lasting_windows
+      datapoints         = max(1, local.lasting_windows - 1)
+      missing_data       = "notBreaching"
+    }
+    changes-failing = {
+      enabled     = var.change_events_enabled
+      description = "The function ${local.function_names.publish_changes} has failed in ${local.lasting}: scans succeed, but nobody is told what they found changed. Nothing is lost: the next publication that succeeds announces everything since the last one. Read why in the log group ${local.function_log_group_names.publish_changes}. AccessDenied: a service control policy, the permissions boundary or the policy of the bus denies one of its calls. EventsRefused: the bus (event_bus_name) refused events for good. IndexBehind: the table's index lags. What is not wanted can be switched off: change_events_enabled. ${local.look_at_the_log}"
+      metrics     = { errors = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.function_names.publish_changes } } }
+      statistic   = "Sum"
+      comparison  = "GreaterThanThreshold"
+      threshold   = 0
+      # As of posture.
+      period             = 3600 * local.lasting_window_hours
+      evaluation_periods = local.lasting_windows
+      datapoints         = max(1, local.lasting_windows - 1)
       missing_data       = "notBreaching"
     }
     dead-letters = {
       enabled     = true
-      description = "An event was given up. A queue that was idle for six hours sends no metrics, and takes up to 15 minutes to begin again: the first message is seen that late. Receive the message in the SQS console; its attributes say why. In ${local.schedule_dead_letters_name}: a tick of the schedule started no scan; start one by hand. In ${local.clean_up_dead_letters_name}: a scan that ended early is not recorded as ended; look at the execution that the message names, and redrive it. Then delete the message, which ends this alarm."
+      description = "An event was given up. A queue that was idle for six hours sends no metrics, and takes up to 15 minutes to begin again: the first message is seen that late. Receive the message in the SQS console; its attributes say why. In ${local.schedule_dead_letters_name}: a tick of the schedule started no scan; start one by hand. In ${local.clean_up_dead_letters_name}: a scan that ended early is not recorded as ended; look at the execution that the message names, and redrive it.${local.tell_changes ? " In ${local.changes_dead_letters_name}: a change that could not be told to the topic of changes; the message is the event." : ""} Then delete the message, which ends this alarm."
       metrics = {
-        clean_up = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = local.clean_up_dead_letters_name } }
-        schedule = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = local.schedule_dead_letters_name } }
+        for queue, name in merge(
+          { clean_up = local.clean_up_dead_letters_name, schedule = local.schedule_dead_letters_name },
+          local.tell_changes ? { changes = local.changes_dead_letters_name } : {},
+        ) : queue => { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = name } }
       }
       statistic          = "Maximum"
       comparison         = "GreaterThanThreshold"

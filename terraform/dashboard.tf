@@ -40,7 +40,7 @@ locals {
       title     = "Dead letters"
       statistic = "Maximum"
       metrics = [
-        for name in [local.schedule_dead_letters_name, local.clean_up_dead_letters_name] :
+        for name in concat([local.schedule_dead_letters_name, local.clean_up_dead_letters_name], local.tell_changes ? [local.changes_dead_letters_name] : []) :
         ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", name]
       ]
     },

@@ -1,8 +1,16 @@
-# One role per function, one for the state machine, one for the schedule. The clean-up rule needs none: EventBridge
-# invokes a function by the function's own policy, in eventbridge.tf. Each role may do exactly what its owner does, on
-# exactly the resources of this deployment. "*" stands only where AWS knows no narrower resource.
+# One role per function, one for the state machine, one for the schedule. The other rules need none: EventBridge invokes a
+# function by the function's own policy, in eventbridge.tf, and publishes to a topic by the topic's, in changes.tf. Each
+# role may do exactly what its owner does, on exactly the resources of this deployment. "*" stands only where AWS knows no
+# narrower resource.
 
 # The functions
+
+locals {
+  steps_on_the_table = [
+    for step, allowed in local.steps : step
+    if anytrue([for on in ["transaction", "lock", "manifest", "record", "index"] : length(try(allowed["${on}_actions"], [])) > 0])
+  ]
+}
 
 data "aws_iam_policy_document" "step_trust" {
   statement {
@@ -60,12 +68,40 @@ data "aws_iam_policy_document" "step" {
   # No condition on the keys: they are the names of the users, which are whatever IAM has. Not even the keys of the lock
   # and the manifests are excluded, since a user may have such a name; its records differ from them by their sort key.
   dynamic "statement" {
-    for_each = try([each.value.record_actions], [])
+    for_each = length(try(each.value.record_actions, [])) > 0 ? [each.value.record_actions] : []
 
     content {
       sid       = "Records"
       actions   = statement.value
       resources = [local.table_arn]
+    }
+  }
+
+  # The keys of the index are the times of scans.
+  dynamic "statement" {
+    for_each = length(try(each.value.index_actions, [])) > 0 ? [each.value.index_actions] : []
+
+    content {
+      sid       = "Index"
+      actions   = statement.value
+      resources = [local.scan_index_arn]
+    }
+  }
+
+  # In no other name than this product's: whoever listens to other sources on the same bus hears nothing from here.
+  dynamic "statement" {
+    for_each = length(try(each.value.bus_actions, [])) > 0 ? [each.value.bus_actions] : []
+
+    content {
+      sid       = "Events"
+      actions   = statement.value
+      resources = [local.event_bus_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "events:source"
+        values   = [local.event_source]
+      }
     }
   }
 
@@ -120,7 +156,7 @@ data "aws_iam_policy_document" "step" {
   }
 
   dynamic "statement" {
-    for_each = local.customer_key && can(each.value.environment.DYNAMODB_TABLE_NAME) ? [local.dynamodb_services] : []
+    for_each = local.customer_key && contains(local.steps_on_the_table, each.key) ? [local.dynamodb_services] : []
 
     content {
       sid       = "TableKey"

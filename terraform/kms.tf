@@ -1,6 +1,6 @@
 # Encryption at rest. Without a customer-managed key everything is encrypted with keys of AWS: the table, the logs, the
 # queues and the state machine with keys that AWS owns, the functions' environment with the account's key that AWS
-# manages. The topic is the exception, see alarms.tf.
+# manages. The topics are the exception, see alarms.tf and changes.tf.
 
 locals {
   # Known at plan time, also when the key itself is yet to be created.
@@ -11,7 +11,7 @@ locals {
 resource "aws_kms_key" "all" {
   count = var.kms_key == "create" ? 1 : 0
 
-  description             = "Encrypts the table, logs, queues, topic, functions and state machine of ${var.name_prefix}"
+  description             = "Encrypts the table, logs, queues, topics, functions and state machine of ${var.name_prefix}"
   enable_key_rotation     = true
   deletion_window_in_days = 30 # the longest: without the key, backups of the table cannot be read
   policy                  = data.aws_iam_policy_document.key.json
@@ -118,7 +118,31 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [local.clean_up_rule_arn, local.schedule_rule_arn]
+      values   = concat([local.clean_up_rule_arn, local.schedule_rule_arn], local.tell_changes ? [local.changes_rule_arn] : [])
+    }
+  }
+
+  # By the topic, and not by the rule: SNS documents that aws:SourceArn and aws:SourceAccount are not supported where
+  # EventBridge publishes to an encrypted topic. With them, every change would be lost among the dead letters. The topic's
+  # own policy admits the one rule only.
+  dynamic "statement" {
+    for_each = local.create_change_topic ? [local.own_change_topic_arn] : []
+
+    content {
+      sid       = "Changes"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+      resources = ["*"]
+
+      principals {
+        type        = "Service"
+        identifiers = ["events.amazonaws.com"]
+      }
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:EncryptionContext:aws:sns:topicArn"
+        values   = [statement.value]
+      }
     }
   }
 

@@ -52,5 +52,10 @@ resource "aws_lambda_function" "step" {
       condition     = fileexists(local.package_path)
       error_message = "There is no deployment package at ${local.package_path}: build it with `make package`, or set lambda_package_path."
     }
+
+    precondition {
+      condition     = each.key != "publish_changes" || startswith(local.event_bus_arn, "arn:${local.partition}:events:${local.region}:")
+      error_message = "event_bus_name must be a bus of the region ${local.region}, got \"${var.event_bus_name}\": events are put into their own region only. From there, a rule can send them on; see examples/central-bus."
+    }
   }
 }

@@ -25,6 +25,7 @@ locals {
   tags = merge({ Application = var.name_prefix }, var.tags)
 
   metric_namespace = "IAMUserMonitor"
+  event_source     = "iam-user-monitor"
   scan_index_name  = "scan-timestamp-index"
   # Partition keys of the two items that are no records; functions/table has them, too.
   lock_key     = "__execution_lock__"

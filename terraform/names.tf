@@ -2,6 +2,7 @@ locals {
   # ARNs are put together from names, and not taken from the resources: a role's trust policy must name the resource
   # that needs the role, and so the plan shows every policy and the definition in full, before anything is created.
   table_arn                  = "arn:${local.partition}:dynamodb:${local.region}:${local.account_id}:table/${var.dynamodb_table_name}"
+  scan_index_arn             = "${local.table_arn}/index/${local.scan_index_name}"
   state_machine_arn          = "arn:${local.partition}:states:${local.region}:${local.account_id}:stateMachine:${var.name_prefix}"
   schedule_name              = "${var.name_prefix}-schedule"
   schedule_rule_arn          = "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${local.schedule_name}"
@@ -12,6 +13,9 @@ locals {
   schedule_dead_letters_name = "${local.schedule_name}-dead-letters"
   schedule_dead_letters_arn  = "arn:${local.partition}:sqs:${local.region}:${local.account_id}:${local.schedule_dead_letters_name}"
   clean_up_rule_arn          = "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${local.clean_up_name}"
+  changes_name               = "${var.name_prefix}-changes"
+  changes_dead_letters_name  = "${local.changes_name}-dead-letters"
+  changes_dead_letters_arn   = "arn:${local.partition}:sqs:${local.region}:${local.account_id}:${local.changes_dead_letters_name}"
   function_names             = { for step, _ in local.steps : step => "${var.name_prefix}-${replace(step, "_", "-")}" }
   function_arns              = { for step, name in local.function_names : step => "arn:${local.partition}:lambda:${local.region}:${local.account_id}:function:${name}" }
 

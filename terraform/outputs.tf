@@ -66,6 +66,21 @@ output "schedule_dead_letter_queue_url" {
   value       = aws_sqs_queue.schedule_dead_letters.url
 }
 
+output "change_dead_letter_queue_url" {
+  description = "URL of the queue with changes that could not be told to the topic; null without one."
+  value       = one(aws_sqs_queue.changes_dead_letters[*].url)
+}
+
+output "change_topic_arn" {
+  description = "ARN of the SNS topic that changes go to, to subscribe to; null without one."
+  value       = local.change_topic_arn
+}
+
+output "event_bus_arn" {
+  description = "ARN of the event bus that changes are announced on, for rules of your own; null where none are."
+  value       = var.change_events_enabled ? local.event_bus_arn : null
+}
+
 output "kms_key_arn" {
   description = "ARN of the customer-managed key; null where AWS's own keys encrypt."
   value       = local.kms_key_arn

@@ -1,5 +1,5 @@
-# Where events end that EventBridge or Lambda gave up. Both queues are empty unless something is wrong, and an alarm
-# watches them.
+# Where events end that EventBridge or Lambda gave up. The queues are empty unless something is wrong, and an alarm watches
+# them. That of the changes is in changes.tf.
 
 # Where an event ends that CleanUp could not be told of, or could not deal with: its run is then unrecorded, and its lock
 # free only when the lease ends.
@@ -24,6 +24,7 @@ resource "aws_sqs_queue" "schedule_dead_letters" {
 
 data "aws_iam_policy_document" "dead_letters" {
   for_each = {
+    changes  = { queue_arn = local.changes_dead_letters_arn, rule_arn = local.changes_rule_arn }
     clean_up = { queue_arn = local.clean_up_dead_letters_arn, rule_arn = local.clean_up_rule_arn }
     schedule = { queue_arn = local.schedule_dead_letters_arn, rule_arn = local.schedule_rule_arn }
   }

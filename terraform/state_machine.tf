@@ -2,15 +2,15 @@ locals {
   # An execution may have 25,000 events in its history, and can be redriven only below 24,999. What a scan of 5,000 users,
   # which is IAM's quota, writes of them: a task 5 (state entered, scheduled, started, succeeded, state exited; 3 more for
   # every retry), a Choice or a Succeed 2, a Map 4, and 2 more for each of its iterations.
-  #   once a page:  ListUsers 5, WriteRecords 4, SaveProgress 5, MorePages? 2    = 16
-  #   once a batch: an iteration 2, WriteBatch 5                                 =  7
-  #   once:         begin and end 2, AcquireLock 5, LockAcquired? 2, ReadPosture 5, EmitMetrics 5, ReleaseLock 5,
-  #                 ScanOutcome? 2, ScanSucceeded 2                              = 28
+  #   once a page:  ListUsers 5, WriteRecords 4, SaveProgress 5, MorePages? 2        = 16
+  #   once a batch: an iteration 2, WriteBatch 5                                     =  7
+  #   once:         begin and end 2, AcquireLock 5, LockAcquired? 2, ReadPosture 5, EmitMetrics 5, ChangesToPublish? 2,
+  #                 PublishChanges 5, ReleaseLock 5, ScanOutcome? 2, ScanSucceeded 2 = 35
   # tests/statemachine counts them in a run. Half of the limit is left for retries, for redrives, and for pages that IAM or
   # ListUsers cuts in two.
   history_pages   = ceil(5000 / max(1, var.page_size))
   history_batches = ceil(var.page_size / max(1, var.batch_size))
-  history_events  = 28 + local.history_pages * (16 + 7 * local.history_batches)
+  history_events  = 35 + local.history_pages * (16 + 7 * local.history_batches)
   history_limit   = 12499
 
   state_machine_definition = jsonencode(yamldecode(
@@ -23,7 +23,8 @@ locals {
         scan_timeout_seconds = var.scan_timeout_seconds
         # Longer than the functions' own timeouts, which tell more about what happened, so that they come first.
         task_timeout_seconds    = var.lambda_timeout + 10
-        posture_timeout_seconds = local.posture_seconds + 10
+        posture_timeout_seconds = local.short_seconds + 10
+        publish_timeout_seconds = local.short_seconds + 10
       },
     ))
   ))

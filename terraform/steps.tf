@@ -5,6 +5,8 @@
 #   lock_actions         on the lock
 #   manifest_actions     on the manifests
 #   record_actions       on any item of the table
+#   index_actions        on the index of the table, which has no keys to limit it to
+#   bus_actions          on the event bus, for events whose source is this product
 #   account_actions      on the account as a whole
 #   execution_actions    on executions of this state machine. DescribeExecution: before the fence refuses a step, it asks
 #                        whether the run was redriven.
@@ -17,14 +19,15 @@ locals {
     AUTHORIZATION_DETAILS_ENABLED = var.authorization_details_enabled
   }
 
-  # What is switched off is not asked for, and may not be.
+  # What is switched off is not asked for or done, and may not be.
   posture_enabled = var.credential_report_enabled || var.authorization_details_enabled
   posture_actions = concat(
     var.credential_report_enabled ? ["iam:GenerateCredentialReport", "iam:GetCredentialReport"] : [],
     var.authorization_details_enabled ? ["iam:GetAccountAuthorizationDetails"] : [],
   )
-  # The lock is not renewed while ReadPosture works, and its retries take no more than the lease either.
-  posture_seconds = min(var.lambda_timeout, 120, floor(var.lock_lease_seconds / 5), floor(var.scan_timeout_seconds / 5))
+  # For the steps that no scan must wait for, ReadPosture and PublishChanges: the lock is not renewed while they work, and
+  # their retries take no more than the lease either.
+  short_seconds = min(var.lambda_timeout, 120, floor(var.lock_lease_seconds / 5), floor(var.scan_timeout_seconds / 5))
 
   steps = {
     acquire_lock = {
@@ -33,9 +36,10 @@ locals {
       manifest_actions    = ["dynamodb:GetItem"]
       execution_actions   = ["states:DescribeExecution"]
       environment = merge(local.table_environment, local.posture_environment, {
-        RETENTION_DAYS       = var.retention_days
-        LEASE_SECONDS        = var.lock_lease_seconds
-        SCAN_TIMEOUT_SECONDS = var.scan_timeout_seconds
+        CHANGE_EVENTS_ENABLED = var.change_events_enabled
+        RETENTION_DAYS        = var.retention_days
+        LEASE_SECONDS         = var.lock_lease_seconds
+        SCAN_TIMEOUT_SECONDS  = var.scan_timeout_seconds
       })
     }
     read_posture = {
@@ -45,7 +49,7 @@ locals {
       environment = merge(local.table_environment, local.posture_environment, {
         RECORDED_TAGS = jsonencode(var.recorded_tags)
       })
-      timeout = local.posture_seconds
+      timeout = local.short_seconds
     }
     list_users = {
       description     = "Lists one page of IAM users, cut into batches"
@@ -73,8 +77,22 @@ locals {
       manifest_actions  = ["dynamodb:UpdateItem"]
       execution_actions = ["states:DescribeExecution"]
       environment = merge(local.table_environment, local.posture_environment, {
-        RETENTION_DAYS = var.retention_days
+        CHANGE_EVENTS_ENABLED = var.change_events_enabled
+        RETENTION_DAYS        = var.retention_days
       })
+    }
+    publish_changes = {
+      description      = "Announces on the event bus what has changed since the last announced scan"
+      manifest_actions = var.change_events_enabled ? ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"] : []
+      record_actions   = var.change_events_enabled ? ["dynamodb:BatchGetItem"] : []
+      index_actions    = var.change_events_enabled ? ["dynamodb:Query"] : []
+      bus_actions      = var.change_events_enabled ? ["events:PutEvents"] : []
+      environment = merge(local.table_environment, {
+        EVENT_BUS_NAME              = var.event_bus_name
+        ANNOUNCE_ACTIVITY           = var.announce_activity
+        MASS_DELETION_GUARD_PERCENT = var.mass_deletion_guard_percent
+      })
+      timeout = local.short_seconds
     }
     fail_scan = {
       description       = "Ends a run as failed with the original error, or lets a redriven one go on"

@@ -77,7 +77,7 @@ variable "name_prefix" {
   nullable    = false
 
   validation {
-    # The longest suffix has 14 characters; functions, roles and rules may have names of 64.
+    # The longest suffix has 16 characters; functions, roles and rules may have names of 64.
     condition     = can(regex("^[a-zA-Z][a-zA-Z0-9-]{0,39}$", var.name_prefix))
     error_message = "name_prefix must be 1 to 40 letters, digits and hyphens, beginning with a letter, got \"${var.name_prefix}\"."
   }
@@ -298,7 +298,7 @@ variable "point_in_time_recovery_enabled" {
 # Who hears of it
 
 variable "alarms_enabled" {
-  description = "Whether there are CloudWatch alarms, which cost $0.10 a month for each of their 13 metrics."
+  description = "Whether there are CloudWatch alarms, which cost $0.10 a month for each of their 14 metrics, and 15 with change_email or change_topic_arn."
   type        = bool
   default     = true
   nullable    = false
@@ -328,6 +328,72 @@ variable "alarm_topic_arn" {
   validation {
     condition     = var.alarm_topic_arn == null || can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_-]{1,256}$", var.alarm_topic_arn))
     error_message = "alarm_topic_arn must be the ARN of a standard SNS topic such as arn:aws:sns:eu-west-1:123456789012:alarms, got \"${coalesce(var.alarm_topic_arn, "null")}\"."
+  }
+}
+
+variable "change_events_enabled" {
+  description = "Whether scans announce on an event bus what has changed: users created, deleted, recreated, renamed and changed. The events name users; $1 for a million of them."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "event_bus_name" {
+  description = "EventBridge bus that changes are announced on: \"default\", the name of one in this account, or the ARN of one in this region, whose policy must admit the role of PublishChanges where it is another account's."
+  type        = string
+  default     = "default"
+  nullable    = false
+
+  validation {
+    # No slash: a bus of a partner takes no events from here.
+    condition     = can(regex("^(arn:[a-z-]+:events:[a-z0-9-]+:[0-9]{12}:event-bus/)?[a-zA-Z0-9._-]{1,256}$", var.event_bus_name))
+    error_message = "event_bus_name must be \"default\", the name of an event bus, or its ARN such as arn:aws:events:eu-west-1:123456789012:event-bus/security, got \"${var.event_bus_name}\"."
+  }
+}
+
+variable "announce_activity" {
+  description = "Whether the use of a password or an access key is announced as a change, too. There is more of it than of everything else."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "mass_deletion_guard_percent" {
+  description = "Percent of all users, but never fewer than 10 users: where more seem to be deleted at once, one event says so, and the single ones follow when the next scan agrees."
+  type        = number
+  default     = 20
+  nullable    = false
+
+  validation {
+    condition     = var.mass_deletion_guard_percent >= 1 && var.mass_deletion_guard_percent <= 100 && floor(var.mass_deletion_guard_percent) == var.mass_deletion_guard_percent
+    error_message = "mass_deletion_guard_percent must be a whole number from 1 to 100, got ${var.mass_deletion_guard_percent}."
+  }
+}
+
+variable "change_email" {
+  description = "E-mail address that is told every change in a sentence. AWS asks it once to confirm. Others subscribe to the topic of the output change_topic_arn."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.change_email == null || can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.change_email))
+    error_message = "change_email must be an e-mail address such as team@example.com, got \"${coalesce(var.change_email, "null")}\"."
+  }
+
+  validation {
+    condition     = var.change_email == null || var.change_topic_arn == null
+    error_message = "change_email must not be set with change_topic_arn, got \"${coalesce(var.change_email, "null")}\" and \"${coalesce(var.change_topic_arn, "null")}\": subscribe the address to that topic."
+  }
+}
+
+variable "change_topic_arn" {
+  description = "ARN of an existing SNS topic, of this account and region, that is told every change in a sentence; its policy must let EventBridge publish. Default: none, or one that is created for change_email."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.change_topic_arn == null || can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_-]{1,256}$", var.change_topic_arn))
+    error_message = "change_topic_arn must be the ARN of a standard SNS topic such as arn:aws:sns:eu-west-1:123456789012:changes, got \"${coalesce(var.change_topic_arn, "null")}\"."
   }
 }
 

@@ -148,6 +148,7 @@ def _outcome(end: ExecutionEnd, run: Run, known: Manifest | None) -> Outcome:
         errors=totals["errors"] if totals is not None and same else 0,
         duration_ms=max(0, duration_ms),
         attempt=run.attempt,
+        publish=False,
     )
 
 

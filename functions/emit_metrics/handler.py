@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, metrics, timestamps
 from functions.shared.causes import describe
-from functions.shared.model import Outcome, Posture, Section, State, first_cursor
+from functions.shared.model import Chunks, Outcome, Posture, Section, State, first_cursor
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
 from functions.table.fence import Fence, ForeignManifest
@@ -39,6 +39,7 @@ def handler(event: Event, context: LambdaContext) -> Outcome:
         stepfunctions=clients.stepfunctions(),
         retention_days=configuration.retention_days(),
         wanted_sections=configuration.wanted_sections(),
+        publishes=configuration.change_events_enabled(),
     )
 
 
@@ -50,6 +51,7 @@ def emit_metrics(
     stepfunctions: "SFNClient",
     retention_days: int,
     wanted_sections: Collection[str],
+    publishes: bool,
 ) -> Outcome:
     """Record the attempt's result in the manifest, then emit its metrics and its log line. Safe to run twice, and late.
 
@@ -59,10 +61,13 @@ def emit_metrics(
     ----------
     wanted_sections
         The sources of the users' posture that scans read.
+    publishes
+        Whether the changes of complete scans are to be published. It is noted in the manifest: what a scan is told to
+        announce does not depend on what is switched on when that is made good later.
 
     Returns
     -------
-    The outcome, by which the state machine decides between ScanSucceeded and FailScan.
+    The outcome, by which the state machine decides whether to publish changes, and between ScanSucceeded and FailScan.
 
     Raises
     ------
@@ -73,7 +78,7 @@ def emit_metrics(
     failure = describe(state["error"]) if "error" in state else None
 
     def finish(run: Run) -> tuple[Run, Manifest, Outcome, tuple[str, str] | None]:
-        outcome = _outcome(state, run.attempt, now - _started_at(state, run, stepfunctions))
+        outcome = _outcome(state, run.attempt, now - _started_at(state, run, stepfunctions), publishes=publishes)
         manifest, recorded = fence.finish(
             run,
             outcome,
@@ -96,7 +101,7 @@ def emit_metrics(
     except ForeignManifest as foreign:
         # This run failed before it could see that another one had its scan. Its failure still counts.
         logger.warning("The manifest is another execution's and stays as it is", owner=str(foreign))
-        outcome = _outcome(state, run.attempt, now - run.started_at)
+        outcome = _outcome(state, run.attempt, now - run.started_at, publishes=False)
         metrics.emit(outcome, execution_arn=run.execution_arn, scan_timestamp=run.scan_timestamp)
         metrics.log_end(outcome, failure)
         return outcome
@@ -106,7 +111,7 @@ def emit_metrics(
 
 
 def _posture_of(posture: Posture, wanted: Collection[str]) -> Item:
-    """Return what the manifest says of the posture: what became of the sections, and the root user if it is known."""
+    """Return what the manifest says of the posture: its sections, the root user where known, and where it is kept."""
     sections: Any = posture["sections"]
     if "error" in posture:
         # ReadPosture failed: the state machine knows the name of the error only, not the message in its cause,
@@ -116,7 +121,8 @@ def _posture_of(posture: Posture, wanted: Collection[str]) -> Item:
             name: {**section, "error_message": message} if name in wanted else Section(state="OFF")
             for name, section in sections.items()
         }
-    return {"sections": sections, "root": posture["root"]}
+    kept = Chunks(id=posture["id"], chunks=posture["chunks"]) if posture["id"] is not None else None
+    return {"sections": sections, "root": posture["root"], "posture": kept}
 
 
 def _started_at(state: State, run: Run, stepfunctions: "SFNClient") -> datetime:
@@ -126,7 +132,7 @@ def _started_at(state: State, run: Run, stepfunctions: "SFNClient") -> datetime:
     return run.began_at(stepfunctions)
 
 
-def _outcome(state: State, attempt: int, duration: timedelta) -> Outcome:
+def _outcome(state: State, attempt: int, duration: timedelta, *, publishes: bool) -> Outcome:
     cursor = state.get("cursor") or first_cursor()
     if "error" in state:
         status = Status.FAILED
@@ -141,4 +147,5 @@ def _outcome(state: State, attempt: int, duration: timedelta) -> Outcome:
         errors=cursor["errors"],
         duration_ms=max(0, duration // timedelta(milliseconds=1)),
         attempt=attempt,
+        publish=publishes and status is Status.COMPLETE,
     )

@@ -8,6 +8,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_events import EventBridgeClient
     from types_boto3_iam import IAMClient
     from types_boto3_stepfunctions import SFNClient
 
@@ -50,3 +51,10 @@ def stepfunctions() -> "SFNClient":
     """Return the Step Functions client."""
     config = Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)  # type: ignore[arg-type]
     return boto3.client("stepfunctions", config=config)
+
+
+@cache
+def events() -> "EventBridgeClient":
+    """Return the EventBridge client. It retries little: PublishChanges sends again what was not taken."""
+    config = Config(retries={"mode": "standard", "total_max_attempts": 3}, **_TIMEOUTS)  # type: ignore[arg-type]
+    return boto3.client("events", config=config)

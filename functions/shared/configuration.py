@@ -112,3 +112,23 @@ def recorded_tags() -> frozenset[str]:
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise InvalidConfiguration(f"environment variable RECORDED_TAGS is {value!r}; it must be a list of texts, JSON")
     return frozenset(keys)
+
+
+def change_events_enabled() -> bool:
+    """Return whether the changes of complete scans are published as events, from CHANGE_EVENTS_ENABLED."""
+    return flag("CHANGE_EVENTS_ENABLED")
+
+
+def event_bus_name() -> str:
+    """Return the name, or the ARN, of the bus that events go to, from EVENT_BUS_NAME."""
+    return text("EVENT_BUS_NAME")
+
+
+def announce_activity() -> bool:
+    """Return whether the mere use of a password or an access key is announced, from ANNOUNCE_ACTIVITY."""
+    return flag("ANNOUNCE_ACTIVITY")
+
+
+def mass_deletion_guard_percent() -> int:
+    """Return how many percent of the users may be deleted at once without suspicion; MASS_DELETION_GUARD_PERCENT."""
+    return whole_number("MASS_DELETION_GUARD_PERCENT", 1, 100)

@@ -54,6 +54,14 @@ class PostureUnavailable(MonitorError):
     """Nothing that ReadPosture is to read could be had. Not retried: the scan goes on, and the next one asks again."""
 
 
+class IndexBehind(MonitorError):
+    """The table's index does not yield all records of a scan yet. Retried; what is left, the next scan announces."""
+
+
+class EventsRefused(MonitorError):
+    """EventBridge refused events for a reason that no retry mends. Not retried: the alarm on the function rings."""
+
+
 class ScanFailed(MonitorError):
     """The end of a failed attempt. Its message holds the original error and what a redrive will do."""
 

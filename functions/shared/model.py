@@ -144,6 +144,20 @@ class Outcome(TypedDict):
     """Users of the attempt without a record. That the attempt failed itself is told by the status."""
     duration_ms: int
     attempt: int
+    publish: bool
+    """Whether its changes are to be published: the scan is COMPLETE, and change events are switched on."""
+
+
+class Published(TypedDict):
+    """``$.changes``: what PublishChanges has sent."""
+
+    status: Literal["ANNOUNCED", "NOTHING_NEW", "BEHIND"]
+    """BEHIND: the time was over before all scans were announced; the next call goes on."""
+    scans: int
+    """Scans of which all was announced."""
+    events: int
+    refused: int
+    """Events that EventBridge would never take."""
 
 
 class State(TypedDict, total=False):
@@ -157,6 +171,8 @@ class State(TypedDict, total=False):
     error: ErrorInfo
     outcome: Outcome
     emit_metrics_error: ErrorInfo
+    changes: "Published"
+    publish_changes_error: ErrorInfo
     release_lock_error: ErrorInfo
     redrive_count: int
     """Set by ScanNotBegun: the redrive in which AcquireLock failed, 0 before any."""

@@ -5,6 +5,7 @@ they would tell: neither that it is as it was nor that it is not. The next recor
 that did, so that nothing is lost in between.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from functions.table.facts import Knowledge, known
@@ -12,6 +13,16 @@ from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT,
 from functions.table.wire import Item
 
 SECTIONS = (CREDENTIAL_REPORT, AUTHORIZATION)
+
+_NAMES = {
+    section: tuple(
+        attribute.name
+        for attribute in ATTRIBUTES
+        if (attribute.section or LISTING) == section and attribute.name != "ttl"
+    )
+    for section in (LISTING, *SECTIONS)
+}
+"""The attributes of a section; with those of the listing go the scan's own."""
 
 _NAME = "user_name"
 _ABSENT_IS_UNKNOWN = frozenset({"password_enabled", "mfa_active", "admin_via", "tags"})
@@ -35,6 +46,10 @@ class LastKnown:
                 self._records[section] = record
         return self
 
+    def copy(self) -> "LastKnown":
+        """Return another one that knows the same."""
+        return LastKnown(dict(self._records))
+
     def changes_to(self, record: Item, *, activity: bool = False) -> tuple[str, ...]:
         """Return which attributes are different in a later record of the user, its name first.
 
@@ -43,11 +58,7 @@ class LastKnown:
         activity
             Whether mere use is a change, too.
         """
-        pairs = {
-            section: (base, aligned(base, record) if section == CREDENTIAL_REPORT else record)
-            for section, base in self._records.items()
-            if _knows(record, section)
-        }
+        pairs = self._pairs(record)
         return tuple(
             attribute.name
             for attribute in ATTRIBUTES
@@ -55,6 +66,47 @@ class LastKnown:
             and (activity if attribute.activity else attribute.compared or attribute.name == _NAME)
             and _differs(attribute, *pairs[attribute.section])
         )
+
+    def evidence(self, record: Item, attributes: Iterable[str]) -> tuple[Item, Item]:
+        """Return what some attributes were and are in a later record, its keys in the slots in which they were."""
+        pairs = self._pairs(record)
+        before, after = {}, {}
+        for attribute in ATTRIBUTES:
+            if attribute.name in attributes and attribute.section in pairs:
+                base, later = pairs[attribute.section]
+                before[attribute.name], after[attribute.name] = base.get(attribute.name), later.get(attribute.name)
+        return before, after
+
+    def facts(self) -> Item:
+        """Return all that is known, each section as it was last known."""
+        plain = self.to_plain()
+        found = {name: value for section in plain.values() for name, value in section.items()}
+        return {attribute.name: found[attribute.name] for attribute in ATTRIBUTES if attribute.name in found}
+
+    @property
+    def user_name(self) -> str:
+        """The last name."""
+        return str(self._records[LISTING][_NAME])
+
+    def to_plain(self) -> dict[str, Item]:
+        """Return this in what JSON can hold: by section, its attributes."""
+        return {
+            section: {name: record[name] for name in _NAMES[section] if name in record}
+            for section, record in self._records.items()
+        }
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Item]) -> "LastKnown":
+        """Return what :meth:`to_plain` has made."""
+        return cls(dict(plain))
+
+    def _pairs(self, record: Item) -> dict[str, tuple[Item, Item]]:
+        """Return, by the sections that both sides know, the last record and the later one."""
+        return {
+            section: (base, aligned(base, record) if section == CREDENTIAL_REPORT else record)
+            for section, base in self._records.items()
+            if _knows(record, section)
+        }
 
     def unknown_in(self, record: Item) -> list[str]:
         """Return the sections of which this or the later record knows nothing current."""

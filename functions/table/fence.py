@@ -281,7 +281,8 @@ class Fence:
         error
             Name and message of the error that ended it, None where it came to its end.
         posture
-            ``sections`` and ``root`` of the manifest; those that are None are removed. None leaves both as they are.
+            ``sections``, ``root`` and ``posture`` of the manifest; those that are None are removed. None leaves all as
+            they are.
 
         Returns
         -------

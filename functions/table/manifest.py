@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from functions.shared import timestamps
-from functions.shared.model import Cursor, Outcome, first_cursor
+from functions.shared.model import Chunks, Cursor, Outcome, first_cursor
 from functions.table.wire import Item
 
 MANIFEST_USER_NAME = "__scan__"
@@ -93,6 +93,7 @@ class Manifest:
             errors=self.item.get("errors", 0),
             duration_ms=self.item.get("duration_ms", 0),
             attempt=self.attempt,
+            publish=self.item.get("publish", False),
         )
 
     @property
@@ -111,6 +112,11 @@ class Manifest:
     def root(self) -> Item | None:
         """What the credential report told of the root user, None where it is not known."""
         return self.item.get("root")
+
+    @property
+    def posture(self) -> Chunks | None:
+        """Where what ReadPosture read of the users is kept, for 14 days; None where it read nothing."""
+        return self.item.get("posture")
 
     def resume_at(self, now: datetime, sequence: int) -> Cursor:
         """Return the cursor of the first page that is not known to be complete.

@@ -20,7 +20,7 @@ def to_wire(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def from_wire(item: Mapping[str, Any]) -> Item:
     """Return the item in plain values. DynamoDB's numbers become int, or float where they have a fraction."""
-    return {name: _plain(_deserializer.deserialize(value)) for name, value in item.items()}
+    return {name: _untyped(value) for name, value in item.items()}
 
 
 def _typed(value: Any) -> dict[str, Any]:
@@ -37,13 +37,21 @@ def _typed(value: Any) -> dict[str, Any]:
     return dict(_serializer.serialize(value))
 
 
+def _untyped(value: Any) -> Any:
+    # The same for the way back.
+    ((kind, inner),) = value.items()
+    if kind in {"S", "BOOL"}:
+        return inner
+    if kind == "L":
+        return [_untyped(one) for one in inner]
+    if kind == "M":
+        return {name: _untyped(one) for name, one in inner.items()}
+    return _plain(_deserializer.deserialize(value))
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
     if isinstance(value, set):
         return {_plain(inner) for inner in value}
     if isinstance(value, Binary):

@@ -136,14 +136,15 @@ run "names_belong_together" {
     condition = jsonencode({
       for step, function in aws_lambda_function.step : step => sort(keys(function.environment[0].variables))
       }) == jsonencode({
-      acquire_lock  = ["AUTHORIZATION_DETAILS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL", "RETENTION_DAYS", "SCAN_TIMEOUT_SECONDS"]
-      read_posture  = ["AUTHORIZATION_DETAILS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RECORDED_TAGS"]
-      list_users    = ["BATCH_SIZE", "LOG_LEVEL", "PAGE_SIZE", "SCAN_TIMEOUT_SECONDS"]
-      write_batch   = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL"]
-      save_progress = ["DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL"]
-      emit_metrics  = ["AUTHORIZATION_DETAILS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RETENTION_DAYS"]
-      fail_scan     = ["LOG_LEVEL"]
-      clean_up      = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RETENTION_DAYS"]
+      acquire_lock    = ["AUTHORIZATION_DETAILS_ENABLED", "CHANGE_EVENTS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL", "RETENTION_DAYS", "SCAN_TIMEOUT_SECONDS"]
+      read_posture    = ["AUTHORIZATION_DETAILS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RECORDED_TAGS"]
+      list_users      = ["BATCH_SIZE", "LOG_LEVEL", "PAGE_SIZE", "SCAN_TIMEOUT_SECONDS"]
+      write_batch     = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL"]
+      save_progress   = ["DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL"]
+      emit_metrics    = ["AUTHORIZATION_DETAILS_ENABLED", "CHANGE_EVENTS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RETENTION_DAYS"]
+      publish_changes = ["ANNOUNCE_ACTIVITY", "DYNAMODB_TABLE_NAME", "EVENT_BUS_NAME", "LOG_LEVEL", "MASS_DELETION_GUARD_PERCENT"]
+      fail_scan       = ["LOG_LEVEL"]
+      clean_up        = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RETENTION_DAYS"]
     })
     error_message = "A step is told more or less than it reads."
   }
@@ -180,6 +181,17 @@ run "names_belong_together" {
   }
 
   assert {
+    condition = alltrue([for step in ["acquire_lock", "emit_metrics"] : aws_lambda_function.step[step].environment[0].variables.CHANGE_EVENTS_ENABLED == "true"]) && aws_lambda_function.step["publish_changes"].environment[0].variables == tomap({
+      ANNOUNCE_ACTIVITY           = "false"
+      DYNAMODB_TABLE_NAME         = "iam-user-records"
+      EVENT_BUS_NAME              = "default"
+      LOG_LEVEL                   = "INFO"
+      MASS_DELETION_GUARD_PERCENT = "20"
+    })
+    error_message = "What is to be announced, and where, must reach the functions as they read it."
+  }
+
+  assert {
     condition     = jsondecode(aws_cloudwatch_event_target.schedule.input).trigger == "schedule"
     error_message = "Scheduled scans must say that they are."
   }
@@ -204,6 +216,45 @@ run "clean_up_waits_for_its_dead_letter_queue" {
   }
 }
 
+run "changes_are_told_in_a_sentence_and_none_is_lost" {
+  variables {
+    name_prefix    = "audit"
+    event_bus_name = "arn:aws:events:eu-west-1:123456789012:event-bus/security"
+    change_email   = "team@example.com"
+  }
+
+  assert {
+    condition = jsonencode(jsondecode(one(aws_cloudwatch_event_rule.changes).event_pattern)) == jsonencode({
+      source        = ["iam-user-monitor"]
+      "detail-type" = [{ "anything-but" = ["IAM User Scan Completed"] }]
+      detail        = { execution_arn = [{ prefix = "arn:aws:states:eu-west-1:123456789012:execution:audit:" }] }
+    }) && one(aws_cloudwatch_event_rule.changes).event_bus_name == "security"
+    error_message = "The rule must hear the changes of this deployment and no others, on the bus where they are announced."
+  }
+
+  assert {
+    condition = alltrue([for target in aws_cloudwatch_event_target.changes : alltrue([
+      target.arn == aws_sns_topic.changes[0].arn,
+      target.event_bus_name == "security",
+      one(target.input_transformer).input_paths == tomap({ summary = "$.detail.summary" }),
+      one(target.input_transformer).input_template == "\"<summary>\"",
+      one(target.retry_policy).maximum_event_age_in_seconds == 86400,
+      one(target.dead_letter_config).arn == aws_sqs_queue.changes_dead_letters[0].arn,
+    ])]) && length(aws_cloudwatch_event_target.changes) == 1
+    error_message = "The topic must be told the summary only, for as long as EventBridge tries, and what it does not take must be kept."
+  }
+
+  assert {
+    condition     = one(aws_sns_topic_subscription.change_email).endpoint == "team@example.com" && one(aws_sns_topic_subscription.change_email).protocol == "email" && one(aws_sns_topic_policy.changes).arn == aws_sns_topic.changes[0].arn
+    error_message = "The address must be subscribed to a topic that admits the rule."
+  }
+
+  assert {
+    condition     = output.change_topic_arn == aws_sns_topic.changes[0].arn && output.change_dead_letter_queue_url == aws_sqs_queue.changes_dead_letters[0].url && output.event_bus_arn == var.event_bus_name
+    error_message = "Wrong topic, queue or bus."
+  }
+}
+
 run "outputs_what_a_user_needs_next" {
   assert {
     condition     = output.state_machine_arn == "arn:aws:states:eu-west-1:123456789012:stateMachine:mock" && output.state_machine_name == "iam-user-monitor"
@@ -222,14 +273,15 @@ run "outputs_what_a_user_needs_next" {
 
   assert {
     condition = output.lambda_function_names == {
-      acquire_lock  = "iam-user-monitor-acquire-lock"
-      read_posture  = "iam-user-monitor-read-posture"
-      list_users    = "iam-user-monitor-list-users"
-      write_batch   = "iam-user-monitor-write-batch"
-      save_progress = "iam-user-monitor-save-progress"
-      emit_metrics  = "iam-user-monitor-emit-metrics"
-      fail_scan     = "iam-user-monitor-fail-scan"
-      clean_up      = "iam-user-monitor-clean-up"
+      acquire_lock    = "iam-user-monitor-acquire-lock"
+      read_posture    = "iam-user-monitor-read-posture"
+      list_users      = "iam-user-monitor-list-users"
+      write_batch     = "iam-user-monitor-write-batch"
+      save_progress   = "iam-user-monitor-save-progress"
+      emit_metrics    = "iam-user-monitor-emit-metrics"
+      publish_changes = "iam-user-monitor-publish-changes"
+      fail_scan       = "iam-user-monitor-fail-scan"
+      clean_up        = "iam-user-monitor-clean-up"
     }
     error_message = "Wrong functions."
   }
@@ -240,12 +292,22 @@ run "outputs_what_a_user_needs_next" {
   }
 
   assert {
-    condition     = output.log_group_names["write_batch"] == "/aws/lambda/iam-user-monitor-write-batch" && output.log_group_names["state_machine"] == "/aws/vendedlogs/states/iam-user-monitor" && length(output.log_group_names) == 9
+    condition     = output.log_group_names["write_batch"] == "/aws/lambda/iam-user-monitor-write-batch" && output.log_group_names["state_machine"] == "/aws/vendedlogs/states/iam-user-monitor" && length(output.log_group_names) == 10
     error_message = "Wrong log groups."
   }
 
   assert {
     condition     = output.aws_region == "eu-west-1" && output.account_id == "123456789012"
     error_message = "Wrong region or account."
+  }
+
+  assert {
+    condition     = output.event_bus_arn == "arn:aws:events:eu-west-1:123456789012:event-bus/default" && output.change_topic_arn == null && output.change_dead_letter_queue_url == null
+    error_message = "By default, changes are announced on the default bus, and told to nobody."
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_event_rule.changes) + length(aws_cloudwatch_event_target.changes) + length(aws_sqs_queue.changes_dead_letters) + length(aws_sns_topic.changes) + length(aws_sns_topic_policy.changes) + length(aws_sns_topic_subscription.change_email) == 0
+    error_message = "Where nobody is to be told, there must be nothing to tell with."
   }
 }

@@ -60,6 +60,7 @@ run "alarms_watch_metrics_that_exist" {
         "AWS/SQS ApproximateNumberOfMessagesVisible iam-user-monitor-schedule-dead-letters",
       ]
       posture-failing = ["AWS/Lambda Errors iam-user-monitor-read-posture"]
+      changes-failing = ["AWS/Lambda Errors iam-user-monitor-publish-changes"]
       table-throttled = ["AWS/DynamoDB WriteThrottleEvents scan-timestamp-index iam-user-records"]
     })
     error_message = "The alarms watch other metrics than expected."
@@ -79,8 +80,8 @@ run "alarms_keep_to_their_budget" {
   command = plan
 
   assert {
-    condition     = length(flatten([for alarm in local.all_alarms : keys(alarm.metrics)])) <= 13
-    error_message = "The alarms watch more than 13 metrics."
+    condition     = length(flatten([for alarm in local.all_alarms : keys(alarm.metrics)])) <= 14
+    error_message = "The alarms watch more than 14 metrics."
   }
 
   # In cents: an alarm metric costs 10 a month, a metric of the scans 30, and hourly scans of 100 users stay below 40.
@@ -88,8 +89,8 @@ run "alarms_keep_to_their_budget" {
     condition = (
       10 * length(flatten([for alarm in local.all_alarms : keys(alarm.metrics)]))
       + 30 * length(regexall("add_metric\\(", file("../functions/shared/metrics.py"))) + 40
-    ) <= 320
-    error_message = "The alarms watch more metrics than $3.20 a month allow."
+    ) <= 330
+    error_message = "The alarms watch more metrics than $3.30 a month allow."
   }
 
   assert {
@@ -139,6 +140,29 @@ run "alarms_tell_what_to_do_and_somebody" {
   }
 }
 
+run "changes_that_are_told_cost_one_metric_more" {
+  command = plan
+
+  variables {
+    change_topic_arn = "arn:aws:sns:eu-west-1:123456789012:changes"
+  }
+
+  assert {
+    condition     = contains(values(local.all_alarms.dead-letters.metrics)[*].dimensions.QueueName, "iam-user-monitor-changes-dead-letters") && strcontains(file("variables.tf"), "and ${length(flatten([for alarm in local.all_alarms : keys(alarm.metrics)]))} with change_email")
+    error_message = "The dead letters of the changes must be watched, and the description of alarms_enabled tell the number of metrics."
+  }
+
+  assert {
+    condition     = strcontains(one(aws_cloudwatch_dashboard.scans).dashboard_body, "iam-user-monitor-changes-dead-letters")
+    error_message = "The dashboard must show the dead letters of the changes."
+  }
+
+  assert {
+    condition     = length(aws_sns_topic.changes) + length(aws_sns_topic_policy.changes) + length(aws_sns_topic_subscription.change_email) == 0 && output.change_topic_arn == var.change_topic_arn && one(aws_cloudwatch_event_target.changes).arn == var.change_topic_arn
+    error_message = "With an existing topic none may be created."
+  }
+}
+
 run "a_topic_is_created_by_default" {
   command = plan
 
@@ -177,6 +201,18 @@ run "everything_can_be_switched_off" {
     queries_enabled                = false
     deletion_protection_enabled    = false
     point_in_time_recovery_enabled = false
+    change_events_enabled          = false
+    change_email                   = "team@example.com"
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_event_rule.changes) + length(aws_cloudwatch_event_target.changes) + length(aws_sqs_queue.changes_dead_letters) + length(aws_sns_topic.changes) + length(aws_sns_topic_policy.changes) + length(aws_sns_topic_subscription.change_email) == 0
+    error_message = "Where nothing is announced, there must be nothing to tell it with."
+  }
+
+  assert {
+    condition     = alltrue([for step in ["acquire_lock", "emit_metrics"] : aws_lambda_function.step[step].environment[0].variables.CHANGE_EVENTS_ENABLED == "false"])
+    error_message = "Who decides whether to publish must be told that nothing is."
   }
 
   assert {
@@ -190,7 +226,7 @@ run "everything_can_be_switched_off" {
   }
 
   assert {
-    condition     = output.alarm_topic_arn == null && output.dashboard_name == null && length(output.alarm_names) + length(output.query_names) == 0
+    condition     = output.alarm_topic_arn == null && output.change_topic_arn == null && output.event_bus_arn == null && output.dashboard_name == null && length(output.alarm_names) + length(output.query_names) == 0
     error_message = "An output names what is not there."
   }
 
@@ -219,6 +255,7 @@ run "an_existing_key_encrypts_everything" {
 
   variables {
     alarm_topic_arn = null
+    change_email    = "team@example.com"
     kms_key         = "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab"
   }
 
@@ -231,6 +268,8 @@ run "an_existing_key_encrypts_everything" {
           aws_sqs_queue.schedule_dead_letters.kms_master_key_id,
           aws_sqs_queue.clean_up_dead_letters.kms_master_key_id,
           one(aws_sns_topic.alarms).kms_master_key_id,
+          one(aws_sqs_queue.changes_dead_letters).kms_master_key_id,
+          one(aws_sns_topic.changes).kms_master_key_id,
           aws_cloudwatch_log_group.state_machine.kms_key_id,
           output.kms_key_arn,
         ],
@@ -293,21 +332,21 @@ run "a_schedule_that_is_rarer_than_that_is_not_watched" {
   }
 
   assert {
-    condition     = !contains(keys(aws_cloudwatch_metric_alarm.all), "no-success") && length(aws_cloudwatch_metric_alarm.all) == 8
+    condition     = !contains(keys(aws_cloudwatch_metric_alarm.all), "no-success") && length(aws_cloudwatch_metric_alarm.all) == 9
     error_message = "An alarm that always rings is none."
   }
 }
 
-run "posture_that_fails_in_an_hourly_schedule_must_last" {
+run "posture_and_publication_that_fail_in_an_hourly_schedule_must_last" {
   command = plan
 
   assert {
-    condition     = local.all_alarms.posture-failing.period == 7200 && local.all_alarms.posture-failing.evaluation_periods == 4 && local.all_alarms.posture-failing.datapoints == 3
+    condition     = alltrue([for alarm in [local.all_alarms.posture-failing, local.all_alarms.changes-failing] : alarm.period == 7200 && alarm.evaluation_periods == 4 && alarm.datapoints == 3])
     error_message = "Three of four windows of two scans each."
   }
 }
 
-run "posture_that_fails_once_a_day_rings_at_once" {
+run "posture_and_publication_that_fail_once_a_day_ring_at_once" {
   command = plan
 
   variables {
@@ -315,21 +354,22 @@ run "posture_that_fails_once_a_day_rings_at_once" {
   }
 
   assert {
-    condition     = local.all_alarms.posture-failing.period == 86400 && local.all_alarms.posture-failing.datapoints == 1 && strcontains(local.all_alarms.posture-failing.description, "has failed in a scan:")
+    condition     = alltrue([for alarm in [local.all_alarms.posture-failing, local.all_alarms.changes-failing] : alarm.period == 86400 && alarm.datapoints == 1 && strcontains(alarm.description, "has failed in a scan:")])
     error_message = "CloudWatch takes no longer period than a day."
   }
 }
 
-run "what_is_not_read_cannot_fail" {
+run "what_is_not_done_cannot_fail" {
   command = plan
 
   variables {
     credential_report_enabled     = false
     authorization_details_enabled = false
+    change_events_enabled         = false
   }
 
   assert {
-    condition     = !contains(keys(aws_cloudwatch_metric_alarm.all), "posture-failing")
+    condition     = length(setintersection(keys(aws_cloudwatch_metric_alarm.all), ["posture-failing", "changes-failing"])) == 0
     error_message = "There must be no alarm on what is switched off."
   }
 }

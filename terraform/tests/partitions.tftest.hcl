@@ -42,6 +42,7 @@ override_resource {
 
 variables {
   lambda_package_path = "versions.tf"
+  change_email        = "team@example.com"
 }
 
 run "in_the_standard_partition" {
@@ -69,7 +70,9 @@ run "in_the_standard_partition" {
           data.aws_iam_policy_document.schedule,
           data.aws_iam_policy_document.schedule_trust,
           data.aws_iam_policy_document.alarm_topic,
+          data.aws_iam_policy_document.change_topic,
         ] : document.json],
+        aws_cloudwatch_event_rule.changes[*].event_pattern,
       ) : regexall("arn:[a-z-]*", text)
     ])) == toset(["arn:aws"])
     error_message = "An ARN names another partition."
@@ -117,7 +120,9 @@ run "in_govcloud" {
           data.aws_iam_policy_document.schedule,
           data.aws_iam_policy_document.schedule_trust,
           data.aws_iam_policy_document.alarm_topic,
+          data.aws_iam_policy_document.change_topic,
         ] : document.json],
+        aws_cloudwatch_event_rule.changes[*].event_pattern,
       ) : regexall("arn:[a-z-]*", text)
     ])) == toset(["arn:aws-us-gov"])
     error_message = "An ARN names another partition."
@@ -165,7 +170,9 @@ run "in_china" {
           data.aws_iam_policy_document.schedule,
           data.aws_iam_policy_document.schedule_trust,
           data.aws_iam_policy_document.alarm_topic,
+          data.aws_iam_policy_document.change_topic,
         ] : document.json],
+        aws_cloudwatch_event_rule.changes[*].event_pattern,
       ) : regexall("arn:[a-z-]*", text)
     ])) == toset(["arn:aws-cn"])
     error_message = "An ARN names another partition."

@@ -50,7 +50,13 @@ run "each_step_may_do_exactly_its_work" {
         Executions      = ["states:DescribeExecution"]
       }
       emit_metrics = { Manifest = ["dynamodb:UpdateItem"], Executions = ["states:DescribeExecution"] }
-      fail_scan    = { Executions = ["states:DescribeExecution"] }
+      publish_changes = {
+        Manifest = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+        Records  = ["dynamodb:BatchGetItem"]
+        Index    = ["dynamodb:Query"]
+        Events   = ["events:PutEvents"]
+      }
+      fail_scan = { Executions = ["states:DescribeExecution"] }
       clean_up = {
         Lock        = ["dynamodb:DeleteItem"]
         Manifest    = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
@@ -69,6 +75,8 @@ run "each_step_may_do_exactly_its_work" {
           Lock            = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
           Manifest        = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
           Records         = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+          Index           = "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records/index/scan-timestamp-index"
+          Events          = "arn:aws:events:eu-west-1:123456789012:event-bus/default"
           Account         = "*"
           Executions      = "arn:aws:states:eu-west-1:123456789012:execution:iam-user-monitor:*"
           DeadLetters     = "arn:aws:sqs:eu-west-1:123456789012:iam-user-monitor-clean-up-dead-letters"
@@ -84,6 +92,8 @@ run "each_step_may_do_exactly_its_work" {
     condition = alltrue(flatten([
       for document in concat(values(data.aws_iam_policy_document.step), [data.aws_iam_policy_document.state_machine]) : [
         for statement in jsondecode(document.json).Statement : jsonencode(try(statement.Condition, null)) == try(jsonencode({
+          Events = { StringEquals = { "events:source" = "iam-user-monitor" } }
+          }[statement.Sid]), jsonencode({
           "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = {
             LockAndManifest = ["__execution_lock__", "__scan__"]
             Lock            = "__execution_lock__"
@@ -94,7 +104,7 @@ run "each_step_may_do_exactly_its_work" {
         }), "null")
       ]
     ]))
-    error_message = "Exactly the statements on the lock and the manifests must be limited to their keys, and refuse a request without a key."
+    error_message = "Exactly the statements on the lock and the manifests must be limited to their keys, and refuse a request without a key; and events must be put in this product's name only."
   }
 
   assert {
@@ -135,21 +145,23 @@ run "without_the_authorization_details_nobody_may_ask_for_them" {
   }
 }
 
-run "without_posture_nobody_may_read_or_keep_any" {
+run "without_posture_and_changes_nobody_may_read_keep_or_announce_any" {
   command = plan
 
   variables {
     credential_report_enabled     = false
     authorization_details_enabled = false
+    change_events_enabled         = false
+    kms_key                       = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
   }
 
   assert {
     condition = jsonencode({
-      for step in ["read_posture", "write_batch"] : step => {
+      for step in ["read_posture", "write_batch", "publish_changes"] : step => {
         for statement in jsondecode(data.aws_iam_policy_document.step[step].json).Statement : statement.Sid => statement.Action
-        if !contains(["Logs", "Tracing"], statement.Sid)
+        if !contains(["Logs", "Tracing", "EnvironmentKey"], statement.Sid) && !(step == "write_batch" && statement.Sid == "TableKey")
       }
-    }) == jsonencode({ read_posture = {}, write_batch = { Records = "dynamodb:BatchWriteItem" } })
+    }) == jsonencode({ read_posture = {}, write_batch = { Records = "dynamodb:BatchWriteItem" }, publish_changes = {} })
     error_message = "No permission may be left of what is switched off."
   }
 }
@@ -171,7 +183,7 @@ run "the_state_machine_and_the_schedule_may_do_exactly_their_work" {
 
   assert {
     condition = jsonencode(sort(flatten([for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Resource if statement.Sid == "InvokeSteps"]))) == jsonencode(sort([
-      for step in ["acquire-lock", "read-posture", "list-users", "write-batch", "save-progress", "emit-metrics", "fail-scan"] : "arn:aws:lambda:eu-west-1:123456789012:function:iam-user-monitor-${step}"
+      for step in ["acquire-lock", "read-posture", "list-users", "write-batch", "save-progress", "emit-metrics", "publish-changes", "fail-scan"] : "arn:aws:lambda:eu-west-1:123456789012:function:iam-user-monitor-${step}"
     ]))
     error_message = "The state machine must be able to invoke exactly the functions of its definition."
   }
@@ -254,6 +266,20 @@ run "services_act_for_this_account_and_these_resources_only" {
   }
 
   assert {
+    condition = jsonencode(jsondecode(data.aws_iam_policy_document.change_topic.json).Statement) == jsonencode([{
+      Action = "sns:Publish"
+      Condition = {
+        ArnEquals = { "aws:SourceArn" = "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-changes" }
+      }
+      Effect    = "Allow"
+      Principal = { Service = "events.amazonaws.com" }
+      Resource  = "arn:aws:sns:eu-west-1:123456789012:iam-user-monitor-changes"
+      Sid       = "Changes"
+    }])
+    error_message = "The topic of changes must take messages from its rule only."
+  }
+
+  assert {
     condition     = aws_lambda_permission.clean_up.principal == "events.amazonaws.com" && aws_lambda_permission.clean_up.source_account == null
     error_message = "CleanUp must hear EventBridge, by the ARN of the rule alone."
   }
@@ -272,10 +298,10 @@ run "a_customer_managed_key_may_be_used_where_it_is_needed_and_through_that_serv
         for statement in jsondecode(document.json).Statement : statement.Sid => sort(flatten([statement.Action])) if endswith(statement.Sid, "Key")
       }
       }) == jsonencode({
-      for step in ["acquire_lock", "read_posture", "list_users", "write_batch", "save_progress", "emit_metrics", "fail_scan", "clean_up"] : step => merge(
+      for step in ["acquire_lock", "read_posture", "list_users", "write_batch", "save_progress", "emit_metrics", "publish_changes", "fail_scan", "clean_up"] : step => merge(
         { EnvironmentKey = ["kms:Decrypt"] },
         contains(["list_users", "fail_scan"], step) ? {} : { TableKey = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"] },
-        contains(["list_users", "read_posture", "write_batch"], step) ? {} : { ExecutionsKey = ["kms:Decrypt"] },
+        contains(["list_users", "read_posture", "write_batch", "publish_changes"], step) ? {} : { ExecutionsKey = ["kms:Decrypt"] },
         step == "clean_up" ? { DeadLettersKey = ["kms:Decrypt", "kms:GenerateDataKey"] } : {},
       )
     })
@@ -313,7 +339,9 @@ run "the_policy_of_a_created_key_admits_the_account_and_the_services" {
   command = plan
 
   variables {
-    kms_key = "create"
+    kms_key        = "create"
+    change_email   = "team@example.com"
+    event_bus_name = "security"
   }
 
   assert {
@@ -350,9 +378,16 @@ run "the_policy_of_a_created_key_admits_the_account_and_the_services" {
             "aws:SourceArn" = [
               "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-clean-up",
               "arn:aws:events:eu-west-1:123456789012:rule/iam-user-monitor-schedule",
+              "arn:aws:events:eu-west-1:123456789012:rule/security/iam-user-monitor-changes",
             ]
           }
         },
+      ]
+      # Where EventBridge publishes to an encrypted topic, KMS is not told the rule.
+      Changes = [
+        { Service = "events.amazonaws.com" },
+        ["kms:Decrypt", "kms:GenerateDataKey*"],
+        { StringEquals = { "kms:EncryptionContext:aws:sns:topicArn" = "arn:aws:sns:eu-west-1:123456789012:iam-user-monitor-changes" } },
       ]
       Alarms = [
         { Service = "cloudwatch.amazonaws.com" },
@@ -364,6 +399,14 @@ run "the_policy_of_a_created_key_admits_the_account_and_the_services" {
       ]
     })
     error_message = "The key's policy admits others or to more than expected."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(data.aws_iam_policy_document.change_topic.json).Statement :
+      statement.Condition.ArnEquals["aws:SourceArn"] == "arn:aws:events:eu-west-1:123456789012:rule/security/iam-user-monitor-changes"
+    ])
+    error_message = "The ARN of a rule names its bus, unless that is the default one."
   }
 
   assert {
@@ -383,7 +426,7 @@ run "without_a_customer_managed_key_nobody_may_use_one" {
   command = plan
 
   assert {
-    condition = length(aws_kms_key.all) == 0 && !anytrue([
+    condition = length(aws_kms_key.all) == 0 && !strcontains(data.aws_iam_policy_document.key.json, "sns:topicArn") && !anytrue([
       for document in concat(values(data.aws_iam_policy_document.step), [data.aws_iam_policy_document.state_machine, data.aws_iam_policy_document.schedule]) : strcontains(document.json, "kms:")
     ])
     error_message = "A role has permissions on a key that is not there."

@@ -53,6 +53,11 @@ run "takes_the_lowest_values" {
     credential_report_enabled      = false
     authorization_details_enabled  = false
     recorded_tags                  = ["t"]
+    change_events_enabled          = false
+    event_bus_name                 = "_"
+    announce_activity              = false
+    mass_deletion_guard_percent    = 1
+    change_email                   = "a@b.c"
   }
 
   assert {
@@ -83,7 +88,12 @@ run "takes_the_highest_values" {
     map_concurrency          = 40
     lock_lease_seconds       = 3600
     scan_timeout_seconds     = 86400
-    recorded_tags            = [for number in range(10) : join("", ["${number}", join("", [for _ in range(127) : "é"])])]
+    change_events_enabled    = true
+    # Of another account, where a rule cannot tell them from here.
+    event_bus_name              = "arn:aws:events:eu-west-1:210987654321:event-bus/${join("", [for _ in range(64) : "aZ_."])}"
+    announce_activity           = true
+    mass_deletion_guard_percent = 100
+    recorded_tags               = [for number in range(10) : join("", ["${number}", join("", [for _ in range(127) : "é"])])]
   }
 
   assert {
@@ -92,7 +102,7 @@ run "takes_the_highest_values" {
   }
 
   assert {
-    condition     = alltrue([for name in concat(values(local.function_names), [local.schedule_name, aws_iam_role.state_machine.name, local.clean_up_dead_letters_name, local.schedule_dead_letters_name]) : length(name) <= 64])
+    condition     = alltrue([for name in concat(values(local.function_names), [local.schedule_name, aws_iam_role.state_machine.name, local.clean_up_dead_letters_name, local.schedule_dead_letters_name, local.changes_name, local.changes_dead_letters_name]) : length(name) <= 64])
     error_message = "With the longest name_prefix, a name exceeds what AWS takes."
   }
 }
@@ -143,32 +153,38 @@ run "refuses_values_below_the_bounds" {
   command = plan
 
   variables {
-    allowed_account_id       = ""
-    kms_key                  = ""
-    alarm_topic_arn          = ""
-    success_window_hours     = -1
-    monitoring_period        = "rate(0 hours)"
-    name_prefix              = ""
-    dynamodb_table_name      = "ab"
-    retention_days           = 0
-    lambda_timeout           = 0
-    lambda_memory            = 64
-    lambda_architecture      = ""
-    log_level                = ""
-    log_retention_days       = 0
-    permissions_boundary_arn = ""
-    page_size                = 0
-    batch_size               = 0
-    map_concurrency          = 0
-    lock_lease_seconds       = 59
-    scan_timeout_seconds     = 59
-    tags                     = { "" = "no key" }
+    allowed_account_id          = ""
+    kms_key                     = ""
+    alarm_topic_arn             = ""
+    event_bus_name              = ""
+    mass_deletion_guard_percent = 0
+    change_email                = ""
+    success_window_hours        = -1
+    monitoring_period           = "rate(0 hours)"
+    name_prefix                 = ""
+    dynamodb_table_name         = "ab"
+    retention_days              = 0
+    lambda_timeout              = 0
+    lambda_memory               = 64
+    lambda_architecture         = ""
+    log_level                   = ""
+    log_retention_days          = 0
+    permissions_boundary_arn    = ""
+    page_size                   = 0
+    batch_size                  = 0
+    map_concurrency             = 0
+    lock_lease_seconds          = 59
+    scan_timeout_seconds        = 59
+    tags                        = { "" = "no key" }
   }
 
   expect_failures = [
     var.allowed_account_id,
     var.kms_key,
     var.alarm_topic_arn,
+    var.event_bus_name,
+    var.mass_deletion_guard_percent,
+    var.change_email,
     var.success_window_hours,
     var.monitoring_period,
     var.name_prefix,
@@ -193,32 +209,38 @@ run "refuses_values_above_the_bounds" {
   command = plan
 
   variables {
-    allowed_account_id       = "1234567890123"
-    kms_key                  = "arn:aws:kms:eu-west-1:123456789012:alias/records"
-    alarm_email              = "two@example.com, addresses@example.com"
-    success_window_hours     = 169
-    monitoring_period        = "rate(1 hours)"
-    name_prefix              = "iam-user-monitor-of-the-whole-company-421"
-    dynamodb_table_name      = join("", [for _ in range(64) : "Aa-_"])
-    retention_days           = 3651
-    lambda_timeout           = 901
-    lambda_memory            = 10304
-    lambda_architecture      = "ARM64"
-    log_level                = "info"
-    log_retention_days       = 3654
-    permissions_boundary_arn = "arn:aws:iam::123456789012:role/boundary"
-    page_size                = 1001
-    batch_size               = 501
-    map_concurrency          = 41
-    lock_lease_seconds       = 3601
-    scan_timeout_seconds     = 86401
-    tags                     = { "AWS:reserved" = "prefix" }
+    allowed_account_id          = "1234567890123"
+    kms_key                     = "arn:aws:kms:eu-west-1:123456789012:alias/records"
+    alarm_email                 = "two@example.com, addresses@example.com"
+    event_bus_name              = join("", [for _ in range(257) : "a"])
+    mass_deletion_guard_percent = 101
+    change_email                = "two@example.com, addresses@example.com"
+    success_window_hours        = 169
+    monitoring_period           = "rate(1 hours)"
+    name_prefix                 = "iam-user-monitor-of-the-whole-company-421"
+    dynamodb_table_name         = join("", [for _ in range(64) : "Aa-_"])
+    retention_days              = 3651
+    lambda_timeout              = 901
+    lambda_memory               = 10304
+    lambda_architecture         = "ARM64"
+    log_level                   = "info"
+    log_retention_days          = 3654
+    permissions_boundary_arn    = "arn:aws:iam::123456789012:role/boundary"
+    page_size                   = 1001
+    batch_size                  = 501
+    map_concurrency             = 41
+    lock_lease_seconds          = 3601
+    scan_timeout_seconds        = 86401
+    tags                        = { "AWS:reserved" = "prefix" }
   }
 
   expect_failures = [
     var.allowed_account_id,
     var.kms_key,
     var.alarm_email,
+    var.event_bus_name,
+    var.mass_deletion_guard_percent,
+    var.change_email,
     var.success_window_hours,
     var.monitoring_period,
     var.name_prefix,
@@ -243,23 +265,26 @@ run "refuses_values_between_the_allowed_ones" {
   command = plan
 
   variables {
-    allowed_account_id   = "12345678901a"
-    kms_key              = "1234abcd-12ab-34cd-56ef-1234567890ab"
-    alarm_topic_arn      = "arn:aws:sqs:eu-west-1:123456789012:alarms"
-    success_window_hours = 1.5
-    monitoring_period    = "rate(2 hour)"
-    name_prefix          = "under_score"
-    dynamodb_table_name  = "no spaces"
-    retention_days       = 1.5
-    lambda_timeout       = 1.5
-    lambda_memory        = 200
-    log_level            = "TRACE"
-    log_retention_days   = 2
-    page_size            = 1.5
-    batch_size           = 1.5
-    map_concurrency      = 1.5
-    lock_lease_seconds   = 60.5
-    scan_timeout_seconds = 60.5
+    allowed_account_id          = "12345678901a"
+    kms_key                     = "1234abcd-12ab-34cd-56ef-1234567890ab"
+    alarm_topic_arn             = "arn:aws:sqs:eu-west-1:123456789012:alarms"
+    event_bus_name              = "aws.partner/example.com/bus"
+    mass_deletion_guard_percent = 1.5
+    change_topic_arn            = "arn:aws:sqs:eu-west-1:123456789012:changes"
+    success_window_hours        = 1.5
+    monitoring_period           = "rate(2 hour)"
+    name_prefix                 = "under_score"
+    dynamodb_table_name         = "no spaces"
+    retention_days              = 1.5
+    lambda_timeout              = 1.5
+    lambda_memory               = 200
+    log_level                   = "TRACE"
+    log_retention_days          = 2
+    page_size                   = 1.5
+    batch_size                  = 1.5
+    map_concurrency             = 1.5
+    lock_lease_seconds          = 60.5
+    scan_timeout_seconds        = 60.5
     # 50 tags: with Application, one more than AWS takes.
     tags = { for number in range(50) : "tag-${number}" => "" }
   }
@@ -268,6 +293,9 @@ run "refuses_values_between_the_allowed_ones" {
     var.allowed_account_id,
     var.kms_key,
     var.alarm_topic_arn,
+    var.event_bus_name,
+    var.mass_deletion_guard_percent,
+    var.change_topic_arn,
     var.success_window_hours,
     var.monitoring_period,
     var.name_prefix,
@@ -371,11 +399,35 @@ run "refuses_an_address_for_an_existing_topic" {
   command = plan
 
   variables {
-    alarm_email     = "team@example.com"
-    alarm_topic_arn = "arn:aws:sns:eu-west-1:123456789012:alarms"
+    alarm_email      = "team@example.com"
+    alarm_topic_arn  = "arn:aws:sns:eu-west-1:123456789012:alarms"
+    change_email     = "team@example.com"
+    change_topic_arn = "arn:aws:sns:eu-west-1:123456789012:changes"
   }
 
-  expect_failures = [var.alarm_email]
+  expect_failures = [var.alarm_email, var.change_email]
+}
+
+run "refuses_to_tell_what_is_announced_in_another_account" {
+  command = plan
+
+  variables {
+    event_bus_name = "arn:aws:events:eu-west-1:210987654321:event-bus/security"
+    change_email   = "team@example.com"
+  }
+
+  expect_failures = [aws_cloudwatch_event_rule.changes]
+}
+
+run "refuses_a_bus_and_a_topic_of_another_region" {
+  command = plan
+
+  variables {
+    event_bus_name   = "arn:aws:events:us-east-1:123456789012:event-bus/default"
+    change_topic_arn = "arn:aws:sns:us-east-1:123456789012:changes"
+  }
+
+  expect_failures = [aws_lambda_function.step, aws_cloudwatch_event_rule.changes]
 }
 
 run "refuses_an_empty_address" {
@@ -392,10 +444,11 @@ run "refuses_a_topic_of_ordered_messages" {
   command = plan
 
   variables {
-    alarm_topic_arn = "arn:aws:sns:eu-west-1:123456789012:alarms.fifo"
+    alarm_topic_arn  = "arn:aws:sns:eu-west-1:123456789012:alarms.fifo"
+    change_topic_arn = "arn:aws:sns:eu-west-1:123456789012:changes.fifo"
   }
 
-  expect_failures = [var.alarm_topic_arn]
+  expect_failures = [var.alarm_topic_arn, var.change_topic_arn]
 }
 
 run "refuses_a_package_that_is_not_there" {
@@ -468,9 +521,9 @@ run "refuses_a_recorded_tag_that_is_too_long" {
   expect_failures = [var.recorded_tags]
 }
 
-# How long ReadPosture may take: the lock is not renewed meanwhile.
+# How long ReadPosture and PublishChanges may take: the lock is not renewed meanwhile.
 
-run "read_posture_leaves_the_lease_alone" {
+run "what_no_scan_must_wait_for_leaves_the_lease_alone" {
   command = plan
 
   variables {
@@ -478,12 +531,14 @@ run "read_posture_leaves_the_lease_alone" {
   }
 
   assert {
-    condition     = aws_lambda_function.step["read_posture"].timeout == 12 && jsondecode(aws_sfn_state_machine.scan.definition).States.ReadPosture.TimeoutSeconds == 22
+    condition = alltrue([for step, state in { read_posture = "ReadPosture", publish_changes = "PublishChanges" } :
+      aws_lambda_function.step[step].timeout == 12 && jsondecode(aws_sfn_state_machine.scan.definition).States[state].TimeoutSeconds == 22
+    ])
     error_message = "A fifth of the lease, and the state a little more."
   }
 }
 
-run "read_posture_leaves_the_scan_its_time" {
+run "what_no_scan_must_wait_for_leaves_the_scan_its_time" {
   command = plan
 
   variables {
@@ -491,12 +546,12 @@ run "read_posture_leaves_the_scan_its_time" {
   }
 
   assert {
-    condition     = aws_lambda_function.step["read_posture"].timeout == 20
+    condition     = alltrue([for step in ["read_posture", "publish_changes"] : aws_lambda_function.step[step].timeout == 20])
     error_message = "A fifth of scan_timeout_seconds."
   }
 }
 
-run "read_posture_takes_no_longer_than_other_functions" {
+run "what_no_scan_must_wait_for_takes_no_longer_than_other_functions" {
   command = plan
 
   variables {
@@ -509,7 +564,7 @@ run "read_posture_takes_no_longer_than_other_functions" {
   }
 }
 
-run "read_posture_is_short" {
+run "what_no_scan_must_wait_for_is_short" {
   command = plan
 
   variables {
@@ -519,12 +574,12 @@ run "read_posture_is_short" {
   }
 
   assert {
-    condition     = jsonencode({ for step, function in aws_lambda_function.step : step => function.timeout if function.timeout != 900 }) == jsonencode({ read_posture = 120 })
-    error_message = "No scan may wait for posture for longer than two minutes a try."
+    condition     = jsonencode({ for step, function in aws_lambda_function.step : step => function.timeout if function.timeout != 900 }) == jsonencode({ publish_changes = 120, read_posture = 120 })
+    error_message = "No scan may wait for posture, nor for its publication, for longer than two minutes a try."
   }
 }
 
-# How many events a scan of 5,000 users writes into its history: 28 + pages × (16 + 7 × batches of a page).
+# How many events a scan of 5,000 users writes into its history: 35 + pages × (16 + 7 × batches of a page).
 
 run "counts_the_events_of_a_scan" {
   command = plan
@@ -535,7 +590,7 @@ run "counts_the_events_of_a_scan" {
   }
 
   assert {
-    condition     = local.history_events == 538
+    condition     = local.history_events == 545
     error_message = "Wrong number of events."
   }
 }
@@ -549,7 +604,7 @@ run "takes_the_smallest_pages_that_leave_room_in_the_history" {
   }
 
   assert {
-    condition     = local.history_events == 11528
+    condition     = local.history_events == 11535
     error_message = "Wrong number of events."
   }
 }
@@ -574,7 +629,7 @@ run "takes_the_smallest_batches_that_leave_room_in_the_history" {
   }
 
   assert {
-    condition     = local.history_events == 11878
+    condition     = local.history_events == 11885
     error_message = "Wrong number of events."
   }
 }
@@ -610,7 +665,7 @@ run "counts_a_last_batch_that_is_not_full" {
   }
 
   assert {
-    condition     = local.history_events == 5113
+    condition     = local.history_events == 5120
     error_message = "Wrong number of events."
   }
 }

@@ -21,7 +21,16 @@ from tests.support.waiting import eventually, next_second
 
 pytestmark = pytest.mark.skipif(not os.environ.get("RUN_ON_AWS"), reason="only `make test-aws` looks at a real account")
 
-STATES = ("AcquireLock", "ReadPosture", "ListUsers", "WriteRecords", "SaveProgress", "EmitMetrics", "ReleaseLock")
+STATES = (
+    "AcquireLock",
+    "ReadPosture",
+    "ListUsers",
+    "WriteRecords",
+    "SaveProgress",
+    "EmitMetrics",
+    "PublishChanges",
+    "ReleaseLock",
+)
 # A state lasts some 100 ms, and a stop takes as long to arrive.
 TRIES = 5
 # EventBridge delivers within seconds, best effort; Lambda tries twice more, up to two minutes apart.

@@ -13,12 +13,21 @@ from tests.local_aws.deploy.terraform import Terraform
 from tests.local_aws.errors import LocalAwsError
 from tests.support.paths import REPOSITORY
 
-MOST = {"kms_key": "create", "alarm_email": "team@example.com", "deletion_protection_enabled": False}
+MOST = {
+    "kms_key": "create",
+    "alarm_email": "team@example.com",
+    "change_email": "team@example.com",
+    "deletion_protection_enabled": False,
+}
 
 
 def documented() -> dict[str, Any]:
     policy: dict[str, Any] = json.loads(
-        (REPOSITORY / "terraform" / "README.md").read_text().split("```json\n")[1].split("```")[0]
+        (REPOSITORY / "terraform" / "README.md")
+        .read_text()
+        .partition("## Who deploys\n")[2]
+        .split("```json\n")[1]
+        .split("```")[0]
     )
     return policy
 

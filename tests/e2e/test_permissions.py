@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,16 @@ NOTHING = {"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"}
 LEADING_KEYS = "dynamodb:LeadingKeys"
 EVIDENCE_SECONDS = 4
 
-WORKFLOW = ("acquire-lock", "read-posture", "list-users", "write-batch", "save-progress", "emit-metrics", "fail-scan")
+WORKFLOW = (
+    "acquire-lock",
+    "read-posture",
+    "list-users",
+    "write-batch",
+    "save-progress",
+    "emit-metrics",
+    "publish-changes",
+    "fail-scan",
+)
 ROLES = (*WORKFLOW, "clean-up", "state-machine", "schedule")
 
 # What the emulator cannot show, and why. A test holds each of them against the deployed policies.
@@ -112,6 +121,7 @@ class Account:
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
+        self._passing = 0
         self._iam = deployment.aws.client("iam")
         self._names = {
             role["RoleName"].removeprefix("iam-user-monitor-"): role["RoleName"]
@@ -156,6 +166,15 @@ class Account:
     def scan(self) -> str:
         """Run a scan."""
         return self._told(self.deployment.run())
+
+    def scan_of_changes(self) -> str:
+        """Run a scan that has something to announce: a user who came, and one who went."""
+        names = [f"passing-{number}" for number in (time.time_ns(), self._passing)]
+        self._passing = int(names[0].partition("-")[2])
+        self._iam.create_user(UserName=names[0])
+        with suppress(self._iam.exceptions.NoSuchEntityException):
+            self._iam.delete_user(UserName=names[1])
+        return self.scan()
 
     def failed_and_redriven_scan(self) -> str:
         """Run a scan that fails, mend the cause, and redrive it."""
@@ -238,6 +257,7 @@ SCENARIOS = {
     "write-batch": ("scan",),
     "save-progress": ("scan", "late_calls"),
     "emit-metrics": ("scan", "late_calls"),
+    "publish-changes": ("scan_of_changes",),
     "fail-scan": ("failed_and_redriven_scan",),
     "clean-up": ("stopped_and_redriven_scan",),
     "state-machine": ("scan", "failed_and_redriven_scan"),

@@ -72,7 +72,7 @@ def rendered(replace: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
     values: dict[str, str | int] = dict.fromkeys(definition.placeholders(), "unused")
     values |= {f"{step}_function_arn": step for step in definition.STEPS}
     values |= {"map_concurrency": 2, "task_timeout_seconds": 60, "posture_timeout_seconds": 60}
-    values |= {"scan_timeout_seconds": 600, "table_name": TABLE}
+    values |= {"publish_timeout_seconds": 60, "scan_timeout_seconds": 600, "table_name": TABLE}
     text = json.dumps(definition.render(values))
     for old, new in replace:
         if old not in text:

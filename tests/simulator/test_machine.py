@@ -34,10 +34,18 @@ class StepFunctions:
         return {"status": "RUNNING", "startDate": now, "redriveCount": count, **redriven}
 
 
+class Bus:
+    """Takes every event."""
+
+    def put_events(self, *, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803
+        return {"Entries": [{"EventId": str(number)} for number, _ in enumerate(Entries)], "FailedEntryCount": 0}
+
+
 def simulated(scenario: Scenario) -> Result:
     """Run a scenario without a scheduler: every call is executed at once."""
     world = World(
-        explore.AsTold([]), Setting(scenario.users, scenario.page_size, batch_size=2, posture=scenario.posture)
+        explore.AsTold([]),
+        Setting(scenario.users, scenario.page_size, batch_size=2, posture=scenario.posture, changes=scenario.changes),
     )
     table, faults = Table(), {state: list(responses(scenario.case, state)) for state in rendered()["States"]}
     faults["WriteBatch"] = list(responses(scenario.case, "WriteBatch"))
@@ -68,7 +76,13 @@ def simulated(scenario: Scenario) -> Result:
     interpreter, error, output = Interpreter(rendered(), invoke), None, None
     with ExitStack() as stack:
         iam = Iam([f"user-{number}" for number in range(scenario.users)], world.clock)
-        services = {"dynamodb": table, "iam": iam, "brisk_iam": iam, "stepfunctions": StepFunctions(run)}
+        services = {
+            "dynamodb": table,
+            "iam": iam,
+            "brisk_iam": iam,
+            "stepfunctions": StepFunctions(run),
+            "events": Bus(),
+        }
         for name, client in services.items():
             stack.enter_context(mock.patch.object(clients, name, lambda client=client: client))
         stack.enter_context(mock.patch.object(metrics, "emit", mock.Mock()))

@@ -176,6 +176,8 @@ class Setting:
     """The input of the first execution, JSON."""
     posture: bool = False
     """Whether the scans read posture, which makes every run longer, and may change nothing of what they promise."""
+    changes: bool = False
+    """Whether changes are announced. This world has no bus: tests/unit/test_publish_changes_property.py has one."""
 
 
 class Iam:
@@ -237,6 +239,8 @@ class World:
             "SCAN_TIMEOUT_SECONDS": "600", "PAGE_SIZE": str(setting.page_size), "BATCH_SIZE": str(setting.batch_size),
             "CREDENTIAL_REPORT_ENABLED": str(setting.posture).lower(), "RECORDED_TAGS": "[]",
             "AUTHORIZATION_DETAILS_ENABLED": str(setting.posture).lower(),
+            "CHANGE_EVENTS_ENABLED": str(setting.changes).lower(), "EVENT_BUS_NAME": "default",
+            "ANNOUNCE_ACTIVITY": "false", "MASS_DELETION_GUARD_PERCENT": "20",
         }  # fmt: skip
         self.iam = Iam(names, self.clock - 1000)
         self.interpreter = Interpreter(rendered(REPLACED), self._invoke, self._gather)

@@ -96,15 +96,51 @@ def test_every_task_is_retried_and_caught(name: str) -> None:
 def test_transient_lambda_errors_are_retried_longer_than_others(name: str) -> None:
     retriers = LAMBDA_TASKS[name]["Retry"]
     (transient,) = [rule for rule in retriers if set(rule["ErrorEquals"]) >= TRANSIENT_LAMBDA_ERRORS]
-    assert transient["MaxAttempts"] > retriers[-1]["MaxAttempts"] > 0
+    # PublishChanges has as many tries for an index that is behind, and no time for more.
+    assert transient["MaxAttempts"] >= retriers[-1]["MaxAttempts"] + (name != "PublishChanges") > 0
 
 
-def test_posture_delays_no_scan_for_long() -> None:
+@pytest.mark.parametrize(
+    ("name", "placeholder", "attempts"),
+    [("ReadPosture", "posture_timeout_seconds", [0, 2, 1]), ("PublishChanges", "publish_timeout_seconds", [0, 2, 2])],
+)
+def test_what_a_scan_does_not_wait_for_delays_it_not_for_long(name: str, placeholder: str, attempts: list[int]) -> None:
     """It is given up at the end of its own short time, and then for good."""
-    state = STATES["ReadPosture"]
-    assert state["TimeoutSeconds"] == "${posture_timeout_seconds}"
+    state = STATES[name]
+    assert state["TimeoutSeconds"] == f"${{{placeholder}}}"
     assert {"Sandbox.Timedout", "States.Timeout"} <= set(state["Retry"][0]["ErrorEquals"])
-    assert [rule["MaxAttempts"] for rule in state["Retry"]] == [0, 2, 1]
+    assert [rule["MaxAttempts"] for rule in state["Retry"]] == attempts
+
+
+def test_a_scan_succeeds_although_its_changes_could_not_be_published() -> None:
+    """The next publication announces them. An alarm tells when that lasts."""
+    catchers = STATES["PublishChanges"]["Catch"]
+    assert {(catcher["Next"], catcher["ResultPath"]) for catcher in catchers} == {
+        ("ReleaseLock", "$.publish_changes_error")
+    }
+    assert successors("PublishChanges") == {"ReleaseLock"}
+    asking = [name for name, state in STATES.items() if "publish_changes_error" in str(state.get("Choices"))]
+    assert asking == []
+
+
+def test_what_is_refused_for_good_is_not_published_again_but_an_index_that_is_behind_is_waited_for() -> None:
+    never, *_ = STATES["PublishChanges"]["Retry"]
+    assert {"AccessDenied", "EventsRefused", "InvalidConfiguration"} <= set(never["ErrorEquals"])
+    assert "IndexBehind" not in never["ErrorEquals"]
+
+
+def test_only_what_was_judged_complete_is_published() -> None:
+    """By EmitMetrics, or by AcquireLock for a scan that was complete already. Whatever failed is not."""
+    assert STATES["ChangesToPublish?"]["Choices"] == [
+        {"Variable": "$.outcome.publish", "BooleanEquals": True, "Next": "PublishChanges"}
+    ]
+    assert STATES["ChangesToPublish?"]["Default"] == "ReleaseLock"
+    asking = {name for name in DEFINITION["States"] if "ChangesToPublish?" in successors(name)}
+    assert asking == {"EmitMetrics", "LockAcquired?"}
+    assert STATES["EmitMetrics"]["ResultSelector"]["publish.$"] == "$.Payload.publish"
+    # Its own failure leaves no judgement to ask for.
+    assert {catcher["Next"] for catcher in STATES["EmitMetrics"]["Catch"]} == {"ReleaseLock"}
+    assert [name for name in DEFINITION["States"] if "PublishChanges" in successors(name)] == ["ChangesToPublish?"]
 
 
 def test_a_scan_goes_on_without_posture() -> None:
@@ -184,6 +220,7 @@ def test_the_input_takes_no_part_in_what_follows_a_failure_to_begin() -> None:
 def test_only_the_first_failure_is_the_error() -> None:
     """The finally path must not overwrite the original error with its own."""
     assert {catcher["ResultPath"] for catcher in STATES["EmitMetrics"]["Catch"]} == {"$.emit_metrics_error"}
+    assert {catcher["ResultPath"] for catcher in STATES["PublishChanges"]["Catch"]} == {"$.publish_changes_error"}
     assert {catcher["ResultPath"] for catcher in STATES["ReleaseLock"]["Catch"]} == {None, "$.release_lock_error"}
 
 
@@ -201,7 +238,8 @@ def test_every_path_after_the_lock_reaches_its_release() -> None:
     assert not ends & set(paths_from("EmitMetrics", avoiding="ReleaseLock"))
     assert not ends & set(paths_from("ScanNotBegun", avoiding="ReleaseLock"))
     # What goes from the lock past the scan was told to do so by AcquireLock, and holds nothing, or what is left of it.
-    assert successors("LockAcquired?") == {"ReadPosture", "ListUsers", "ReleaseLock", "ScanSkipped"}
+    assert successors("LockAcquired?") == {"ReadPosture", "ListUsers", "ChangesToPublish?", "ScanSkipped"}
+    assert not ends & set(paths_from("ChangesToPublish?", avoiding="ReleaseLock"))
 
 
 def test_every_error_goes_through_the_metrics_first() -> None:
@@ -216,7 +254,7 @@ def test_a_scan_that_is_complete_goes_straight_to_what_is_left_of_it() -> None:
         {"Variable": "$.acquired", "BooleanEquals": True},
         {"Variable": "$.complete", "BooleanEquals": True},
     ]
-    assert complete["Next"] == "ReleaseLock"
+    assert complete["Next"] == "ChangesToPublish?"
     assert without_posture["And"] == [
         {"Variable": "$.acquired", "BooleanEquals": True},
         {"Variable": "$.posture", "IsPresent": True},
@@ -255,7 +293,8 @@ def test_every_own_error_name_is_a_class() -> None:
 
 def test_placeholders_are_one_arn_a_function_the_partition_the_table_and_the_numbers() -> None:
     arns = {f"{step}_function_arn" for step in definition.STEPS}
-    numbers = {"map_concurrency", "task_timeout_seconds", "posture_timeout_seconds", "scan_timeout_seconds"}
+    numbers = {"map_concurrency", "task_timeout_seconds", "scan_timeout_seconds"}
+    numbers |= {"posture_timeout_seconds", "publish_timeout_seconds"}
     assert definition.placeholders() == arns | numbers | {"partition", "table_name"}
 
 

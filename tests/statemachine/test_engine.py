@@ -159,7 +159,7 @@ def test_every_invocation_can_be_made_again() -> None:
         invoked = list(running.invoked)
         assert [step for step, _ in invoked] == running.invocations
         assert [step for step, _ in invoked if step != "write_batch"] == [
-            "acquire_lock", "read_posture", *("list_users", "save_progress") * 2, "emit_metrics",
+            "acquire_lock", "read_posture", *("list_users", "save_progress") * 2, "emit_metrics", "publish_changes",
         ]  # fmt: skip
         # What a function was given is what the definition gave it.
         given = [

@@ -66,10 +66,12 @@ EXPECTED_SUCCESS = {
     **{(state, "stopped twice"): [0, 0] for state in STATES},
     ("EmitMetrics", "stopped twice"): [1, 1],
     # The second attempt came no further than to be stopped. Its scan stays complete.
+    ("PublishChanges", "stopped twice"): [1, 0],
     ("ReleaseLock", "stopped twice"): [1, 0],
     **{(state, "told late"): [0, 1] for state in STATES},
     ("EmitMetrics", "told late"): [1, 1],
-    # The second attempt had nothing left to do but to release the lock.
+    # The second attempt had nothing left to do but to publish, and to release the lock.
+    ("PublishChanges", "told late"): [1],
     ("ReleaseLock", "told late"): [1],
 }
 

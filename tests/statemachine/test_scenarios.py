@@ -79,7 +79,12 @@ class InProcess(EngineUnderTest):
             return result
 
         with engine(
-            page_size=scenario.page_size, batch_size=2, map_concurrency=1, invoke=invoke, posture=scenario.posture
+            page_size=scenario.page_size,
+            batch_size=2,
+            map_concurrency=1,
+            invoke=invoke,
+            posture=scenario.posture,
+            changes=scenario.changes,
         ) as running:
             running.create_users([f"user-{number}" for number in range(scenario.users)])
             if scenario.lock_held:
@@ -108,6 +113,7 @@ class Mocked(EngineUnderTest):
                 "task_timeout_seconds": 60,
                 "scan_timeout_seconds": 600,
                 "posture_timeout_seconds": 60,
+                "publish_timeout_seconds": 60,
             }
         )
         self._machine = client.create_state_machine(name=MACHINE, definition=json.dumps(rendered), roleArn=role_arn)[

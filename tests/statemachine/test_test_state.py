@@ -30,6 +30,7 @@ RENDERED = definition.render(
         "task_timeout_seconds": 60,
         "scan_timeout_seconds": 600,
         "posture_timeout_seconds": 60,
+        "publish_timeout_seconds": 60,
     }
 )
 STATES = dict(definition.states(RENDERED))
@@ -54,7 +55,15 @@ CURSOR = {
     "listed_from": None,
     "listed_until": None,
 }
-OUTCOME = {"status": "COMPLETE", "users_scanned": 0, "records_written": 0, "errors": 0, "duration_ms": 1, "attempt": 1}
+OUTCOME = {
+    "status": "COMPLETE",
+    "users_scanned": 0,
+    "records_written": 0,
+    "errors": 0,
+    "duration_ms": 1,
+    "attempt": 1,
+    "publish": True,
+}
 USER = {"user_name": "alice", "user_id": "AIDA", "arn": "arn:aws:iam::123456789012:user/alice"}
 POSTURE = {
     "sections": {"credential_report": {"state": "OFF"}, "authorization": {"state": "OFF"}},
@@ -76,6 +85,7 @@ INPUTS: dict[str, dict[str, Any]] = {
         "writes": [{"written": 1, "failed": 0, "throttled": 0}],
     },
     "EmitMetrics": {"scan": SCAN, "cursor": CURSOR},
+    "PublishChanges": {"scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
     "ReleaseLock": {"scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
     "FailScan": {"scan": SCAN, "cursor": CURSOR, "error": {"Error": "AccessDenied", "Cause": "{}"}},
 }
@@ -190,6 +200,7 @@ def test_a_result_leads_to_the_next_state(client: Any, state: str) -> None:
         "WriteBatch": result["WriteBatchOnePage"]["0"],
         "SaveProgress": result["SaveProgressOnePage"]["0"],
         "EmitMetrics": result["EmitMetricsOnePage"]["0"],
+        "PublishChanges": result["PublishChangesBaseline"]["0"],
         "ReleaseLock": result["ReleaseLockDone"]["0"],
         "FailScan": result["FailScanThenGoesOn"]["1"],
     }[state]["Return"]
@@ -205,6 +216,7 @@ def test_a_result_leads_to_the_next_state(client: Any, state: str) -> None:
         "WriteBatch": {"written", "failed", "throttled"},
         "SaveProgress": {"scan", "cursor", "posture"},
         "EmitMetrics": {"scan", "cursor", "outcome"},
+        "PublishChanges": {"scan", "cursor", "outcome", "changes"},
         "ReleaseLock": {"scan", "cursor", "outcome"},
     }.get(state)
     assert expected is None or set(output) == expected

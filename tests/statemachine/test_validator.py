@@ -20,6 +20,7 @@ VALUES: dict[str, str | int] = {
     "task_timeout_seconds": 300,
     "scan_timeout_seconds": 1800,
     "posture_timeout_seconds": 60,
+    "publish_timeout_seconds": 60,
 }
 
 

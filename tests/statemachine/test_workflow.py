@@ -213,7 +213,7 @@ def test_5000_ordinary_users_take_ten_pages_and_a_tenth_of_the_history() -> None
         assert execution.status == "SUCCEEDED", execution.cause
         assert len(running.records()) == 5000
         assert Counter(running.invocations)["list_users"] == 10
-        assert len(execution.history) == events_by_terraform(5000, page_size=500, batch_size=100) == 538
+        assert len(execution.history) == events_by_terraform(5000, page_size=500, batch_size=100) == 545
 
 
 @pytest.mark.parametrize(("users", "page_size", "batch_size"), [(20, 5, 3), (12, 4, 4), (6, 2, 1)])
@@ -304,7 +304,7 @@ def test_a_step_that_fails_for_good_frees_the_lock_and_tells_why(step: str, caps
         execution = running.run()
 
         assert execution.status == "FAILED"
-        assert execution.route[-4:] == ["EmitMetrics", "ReleaseLock", "ScanOutcome?", "FailScan"]
+        assert execution.route[-5:] == ["EmitMetrics", "ChangesToPublish?", "ReleaseLock", "ScanOutcome?", "FailScan"]
         assert execution.error == "ScanFailed"
         assert "ValueError: the disk is on fire." in str(execution.cause)
         assert running.lock() is None
@@ -381,6 +381,7 @@ def test_an_input_that_is_refused_fails_by_name_and_locks_nothing(
             "AcquireLock",
             "ScanNotBegun",
             "EmitMetrics",
+            "ChangesToPublish?",
             "ReleaseLock",
             "ScanOutcome?",
             "FailScan",
@@ -402,7 +403,7 @@ def test_an_input_that_poses_as_state_data_changes_nothing(text: str) -> None:
 
         assert execution.status == "SUCCEEDED", execution.cause
         assert_recorded(running, execution, user_names(3))
-        assert set(execution.output) == {"scan", "cursor", "posture", "outcome"}
+        assert set(execution.output) == {"scan", "cursor", "posture", "outcome", "changes"}
 
 
 def test_what_a_scan_says_of_its_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -316,6 +316,7 @@ def engine(
     map_concurrency: int = 5,
     invoke: Invoke | None = None,
     posture: bool = True,
+    changes: bool = True,
 ) -> Iterator[Engine]:
     """Deploy the state machine, the table and the functions into a fresh account.
 
@@ -325,6 +326,8 @@ def engine(
         Called for every invocation in the handler's place, to inject a fault before or after it.
     posture
         Whether posture is to be read.
+    changes
+        Whether changes are to be announced.
     """
     environment = {
         "AWS_ACCESS_KEY_ID": "testing",
@@ -340,6 +343,10 @@ def engine(
         "CREDENTIAL_REPORT_ENABLED": str(posture).lower(),
         "AUTHORIZATION_DETAILS_ENABLED": str(posture).lower(),
         "RECORDED_TAGS": '["team"]',
+        "CHANGE_EVENTS_ENABLED": str(changes).lower(),
+        "EVENT_BUS_NAME": "default",
+        "ANNOUNCE_ACTIVITY": "false",
+        "MASS_DELETION_GUARD_PERCENT": "20",
     }
     running = Engine(state_machine_arn="", invoke=invoke or (lambda step, event, handler: handler(event)))
     config = {"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}
@@ -361,12 +368,12 @@ def engine(
 @contextmanager
 def fresh_clients() -> Iterator[None]:
     """Forget the clients that the functions keep for the life of a process, before and after."""
-    for client in (clients.dynamodb, clients.iam, clients.brisk_iam, clients.stepfunctions):
+    for client in (clients.dynamodb, clients.iam, clients.brisk_iam, clients.stepfunctions, clients.events):
         client.cache_clear()
     try:
         yield
     finally:
-        for client in (clients.dynamodb, clients.iam, clients.brisk_iam, clients.stepfunctions):
+        for client in (clients.dynamodb, clients.iam, clients.brisk_iam, clients.stepfunctions, clients.events):
             client.cache_clear()
 
 
@@ -411,6 +418,7 @@ def _deploy(running: Engine, map_concurrency: int) -> str:
             "task_timeout_seconds": 60,
             "scan_timeout_seconds": 600,
             "posture_timeout_seconds": 60,
+            "publish_timeout_seconds": 60,
         }
     )
     created = running.client("stepfunctions").create_state_machine(

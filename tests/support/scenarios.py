@@ -18,9 +18,10 @@ MACHINE = "iam-user-monitor"
 
 BEGIN = ("AcquireLock", "LockAcquired?")
 READ = (*BEGIN, "ReadPosture")
-FINALLY = ("EmitMetrics", "ReleaseLock", "ScanOutcome?")
-SUCCESS = (*FINALLY, "ScanSucceeded")
-FAILURE = (*FINALLY, "FailScan")
+METRICS = ("EmitMetrics", "ChangesToPublish?")
+RELEASE = ("ReleaseLock", "ScanOutcome?")
+SUCCESS = (*METRICS, "PublishChanges", *RELEASE, "ScanSucceeded")
+FAILURE = (*METRICS, *RELEASE, "FailScan")
 
 
 def page(*iterations: str) -> tuple[str, ...]:
@@ -54,6 +55,8 @@ class Scenario:
         Whether another execution has the lock.
     posture
         Whether posture is to be read.
+    changes
+        Whether changes are to be announced.
     """
 
     case: str
@@ -68,6 +71,7 @@ class Scenario:
     lock_held: bool = False
     throttled: bool = False
     posture: bool = True
+    changes: bool = True
     execution_input: Any = field(default_factory=lambda: {"trigger": "manual"})
 
 
@@ -135,7 +139,18 @@ SCENARIOS = [
         cause="LockLost: another scan owns the lock",
     ),
     Scenario(
-        "EmitMetricsFails", (*ONE_PAGE[:-1], "FailScan"), "FAILED", error="ScanFailed", cause="EmitMetrics failed"
+        "EmitMetricsFails",
+        (*READ, *page("WriteBatch", "WriteBatch"), "EmitMetrics", *RELEASE, "FailScan"),
+        "FAILED",
+        error="ScanFailed",
+        cause="EmitMetrics failed",
+    ),
+    Scenario("PublicationFails", ONE_PAGE, output=complete(3)),
+    Scenario(
+        "ChangesOff",
+        (*READ, *page("WriteBatch", "WriteBatch"), *METRICS, *RELEASE, "ScanSucceeded"),
+        output=complete(3),
+        changes=False,
     ),
     Scenario(
         "ReleaseLockFails", (*ONE_PAGE[:-1], "FailScan"), "FAILED", error="ScanFailed", cause="ReleaseLock failed"
@@ -150,10 +165,10 @@ SCENARIOS = [
         output=complete(3),
         redriven=True,
     ),
-    # Complete, but for its lock: what is left to do is to release it.
+    # Complete, but for its lock: what is left to do is to publish what is not published yet, and to release it.
     Scenario(
         "RedrivenThoughComplete",
-        (*ONE_PAGE[:-1], "FailScan", *BEGIN, "ReleaseLock", "ScanOutcome?", "ScanSucceeded"),
+        (*ONE_PAGE[:-1], "FailScan", *BEGIN, *SUCCESS[1:]),
         output=complete(3),
         redriven=True,
     ),

@@ -243,4 +243,12 @@ def cursor(
 
 
 def outcome(status: str = "COMPLETE", attempt: int = 1) -> Outcome:
-    return Outcome(status=status, users_scanned=700, records_written=700, errors=0, duration_ms=12_345, attempt=attempt)
+    return Outcome(
+        status=status,
+        users_scanned=700,
+        records_written=700,
+        errors=0,
+        duration_ms=12_345,
+        attempt=attempt,
+        publish=False,
+    )

@@ -108,6 +108,14 @@ class Table:
             self._write(key, dict(request["PutRequest"]["Item"]) if "PutRequest" in request else None)
         return {"UnprocessedItems": {}}
 
+    def batch_get_item(self, *, RequestItems: dict[str, Any], **_: Any) -> dict[str, Any]:  # noqa: N803
+        """Return the items of up to 100 keys, none twice, read consistently."""
+        ((table, request),) = RequestItems.items()
+        keys = [_key(key) for key in request["Keys"]]
+        if not 1 <= len(keys) <= 100 or len(set(keys)) < len(keys):
+            raise invalid("BatchGetItem", "no, too many or duplicate keys")
+        return {"Responses": {table: [dict(self.items[key]) for key in keys if key in self.items]}}
+
     def transact_write_items(
         self,
         *,

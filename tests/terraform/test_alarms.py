@@ -15,6 +15,9 @@ ERRORS = "IAMUserMonitor Errors"
 DURATION = "IAMUserMonitor Duration"
 THROTTLES = "AWS/DynamoDB WriteThrottleEvents scan-timestamp-index iam-user-records"
 POSTURE = "AWS/Lambda Errors iam-user-monitor-read-posture"
+PUBLICATION = "AWS/Lambda Errors iam-user-monitor-publish-changes"
+LASTING = {"posture-failing": POSTURE, "changes-failing": PUBLICATION}
+"""What the next scan makes good, and so is an alarm only when it lasts."""
 QUEUE = "AWS/SQS ApproximateNumberOfMessagesVisible iam-user-monitor-{}-dead-letters"
 # Metrics whose single point must ring, by the alarm that is to ring.
 ONE_POINT_RINGS = {
@@ -29,14 +32,14 @@ ONE_POINT_RINGS = {
         "AWS/Events FailedInvocations iam-user-monitor-clean-up",
         "AWS/Lambda Errors iam-user-monitor-clean-up",
     ],
-    "dead-letters": [QUEUE.format("schedule"), QUEUE.format("clean-up")],
+    "dead-letters": [QUEUE.format("schedule"), QUEUE.format("clean-up"), QUEUE.format("changes")],
 }
 
 
 @pytest.fixture(scope="module")
 def alarms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Alarm]:
-    """Plan the default deployment, and return its alarms."""
-    planned = Planner(tmp_path_factory.mktemp("alarms")).plan()
+    """Plan the deployment with the most alarms, and return them."""
+    planned = Planner(tmp_path_factory.mktemp("alarms")).plan(variables={"change_email": "team@example.com"})
     return {
         one.values["alarm_name"].removeprefix("iam-user-monitor-"): Alarm(one.values)
         for one in planned
@@ -79,11 +82,11 @@ def test_this_test_knows_every_alarm_and_every_metric(alarms: dict[str, Alarm]) 
     expected = {
         **ONE_POINT_RINGS,
         "no-success": [SUCCESS],
-        "posture-failing": [POSTURE],
+        **{name: [metric] for name, metric in LASTING.items()},
         "table-throttled": [THROTTLES],
     }
     assert watched == {name: sorted(metrics) for name, metrics in expected.items()}
-    assert sum(map(len, watched.values())) <= 13
+    assert sum(map(len, watched.values())) <= 15
 
 
 @pytest.mark.parametrize("cloudwatch", KNOWN, ids=str)
@@ -178,13 +181,14 @@ def test_bursts_of_every_scan_do_not_add_up_to_lasting_throttling(
 
 
 @pytest.mark.parametrize("cloudwatch", KNOWN, ids=str)
-def test_posture_that_fails_in_every_scan_rings_after_some_hours_and_until_it_is_mended(
-    alarms: dict[str, Alarm], cloudwatch: CloudWatch
+@pytest.mark.parametrize("name", LASTING)
+def test_what_fails_in_every_scan_rings_after_some_hours_and_until_it_is_mended(
+    alarms: dict[str, Alarm], name: str, cloudwatch: CloudWatch
 ) -> None:
     mended = 2 * DAY
-    sent: dict[str, Series] = {POSTURE: {**hourly(2, DAY, mended), **hourly(0, mended, 3 * DAY)}}
+    sent: dict[str, Series] = {LASTING[name]: {**hourly(2, DAY, mended), **hourly(0, mended, 3 * DAY)}}
 
-    minutes = rings(alarms["posture-failing"], cloudwatch, sent, range(3 * DAY))
+    minutes = rings(alarms[name], cloudwatch, sent, range(3 * DAY))
 
     assert DAY + HOUR <= minutes[0] <= DAY + 4 * HOUR + 7
     assert minutes == list(range(minutes[0], minutes[-1] + 1))
@@ -192,7 +196,8 @@ def test_posture_that_fails_in_every_scan_rings_after_some_hours_and_until_it_is
 
 
 @pytest.mark.parametrize("cloudwatch", EVERY, ids=str)
-def test_posture_that_one_scan_could_not_read_is_no_alarm(alarms: dict[str, Alarm], cloudwatch: CloudWatch) -> None:
+@pytest.mark.parametrize("name", LASTING)
+def test_what_one_scan_could_not_do_is_no_alarm(alarms: dict[str, Alarm], name: str, cloudwatch: CloudWatch) -> None:
     """Nor are its retries."""
-    sent: dict[str, Series] = {POSTURE: {**hourly(0, 0, 2 * DAY), DAY + 7: [1], DAY + 8: [1, 1]}}
-    assert rings(alarms["posture-failing"], cloudwatch, sent, range(2 * DAY)) == []
+    sent: dict[str, Series] = {LASTING[name]: {**hourly(0, 0, 2 * DAY), DAY + 7: [1], DAY + 8: [1, 1]}}
+    assert rings(alarms[name], cloudwatch, sent, range(2 * DAY)) == []

@@ -36,7 +36,8 @@ def test_it_reaches_out_of_its_folder_for_the_definition_and_the_package_only() 
 
 
 def test_everything_that_can_have_tags_has_them(planner: Planner) -> None:
-    variables = {"kms_key": "create", "alarm_email": "team@example.com", "tags": {"Team": "security"}}
+    address = "team@example.com"
+    variables = {"kms_key": "create", "alarm_email": address, "change_email": address, "tags": {"Team": "security"}}
 
     planned = planner.plan(variables=variables)
 
@@ -67,9 +68,11 @@ def test_the_minimal_example_deploys_the_whole_module_for_one_account_and_one_ad
     planned = planner.plan(folder, {"account_id": "123456789012", "alarm_email": "team@example.com"})
 
     blocks = {f"{kind}.{name}" for kind, name in re.findall(r'^resource "(\w+)" "(\w+)"', TEXT, re.MULTILINE)}
-    without_a_key = blocks - {"aws_kms_key.all", "aws_kms_alias.all"}
+    # But for what nobody asked for: a key, and to be told the changes.
+    asked_for = re.findall(r'^resource "(\w+)" "(\w+)"', (CONFIGURATION / "changes.tf").read_text(), re.MULTILINE)
+    least = blocks - {"aws_kms_key.all", "aws_kms_alias.all"} - {f"{kind}.{name}" for kind, name in asked_for}
     addresses = {one.address.removeprefix("module.iam_user_monitor.").partition("[")[0] for one in planned}
-    assert addresses == without_a_key
+    assert addresses == least
     assert [one.values["endpoint"] for one in of_type(planned, "aws_sns_topic_subscription")] == ["team@example.com"]
 
     other = planner.run(

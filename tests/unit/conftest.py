@@ -58,6 +58,10 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> None:
         "CREDENTIAL_REPORT_ENABLED": "true",
         "AUTHORIZATION_DETAILS_ENABLED": "true",
         "RECORDED_TAGS": '["team"]',
+        "CHANGE_EVENTS_ENABLED": "true",
+        "EVENT_BUS_NAME": "default",
+        "ANNOUNCE_ACTIVITY": "false",
+        "MASS_DELETION_GUARD_PERCENT": "20",
     }.items():
         monkeypatch.setenv(name, str(value))
 

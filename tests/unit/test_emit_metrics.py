@@ -33,7 +33,14 @@ def scene(scene: Scene) -> Scene:
 SECTIONS = ("credential_report", "authorization")
 
 
-def emit(scene: Scene, state: dict[str, Any], attempt: int = 1, wanted: Collection[str] = SECTIONS) -> Outcome:
+def emit(
+    scene: Scene,
+    state: dict[str, Any],
+    attempt: int = 1,
+    wanted: Collection[str] = SECTIONS,
+    *,
+    publishes: bool = True,
+) -> Outcome:
     return emit_metrics(
         state,  # type: ignore[arg-type]
         scene.run(attempt),
@@ -41,6 +48,7 @@ def emit(scene: Scene, state: dict[str, Any], attempt: int = 1, wanted: Collecti
         stepfunctions=scene.stepfunctions,
         retention_days=RETENTION_DAYS,
         wanted_sections=wanted,
+        publishes=publishes,
     )
 
 
@@ -54,6 +62,7 @@ def test_a_complete_scan_emits_the_five_metrics(scene: Scene, emitted: Emitted) 
         "errors": 0,
         "duration_ms": 12_345,
         "attempt": 1,
+        "publish": True,
     }
     assert emitted() == [{"UsersScanned": 700, "RecordsWritten": 700, "Errors": 0, "Duration": 12_345, "Success": 1}]
     assert scene.stands == ("COMPLETE", 1, 0)
@@ -122,6 +131,27 @@ def test_the_end_is_logged_with_the_documented_message_and_keys(
         assert (line["error_type"], line["error_message"]) == ("AccessDenied", "no iam:ListUsers")
 
 
+# Changes
+
+
+@pytest.mark.parametrize(
+    ("state", "publishes", "expected"),
+    [
+        (COMPLETE, True, True),
+        (COMPLETE, False, False),
+        (FAILED, True, False),
+        ({**COMPLETE, "cursor": {**DONE, "errors": 25}}, True, False),
+    ],
+)
+def test_the_changes_of_a_complete_scan_are_to_be_published(
+    scene: Scene, state: dict[str, Any], publishes: bool, expected: bool
+) -> None:
+    assert emit(scene, state, publishes=publishes)["publish"] is expected
+
+    assert emit(scene, state, publishes=not publishes)["publish"] is expected, "a retry says what was noted"
+    assert scene.manifest["publish"] is expected
+
+
 # Posture
 
 ROOT = {"arn": "arn:aws:iam::123456789012:root", "mfa_active": True}
@@ -133,6 +163,7 @@ def test_the_manifest_tells_what_is_known_of_posture_and_of_root(scene: Scene) -
     emit(scene, {**COMPLETE, "posture": KNOWN})
 
     assert (scene.manifest["sections"], scene.manifest["root"]) == (KNOWN["sections"], ROOT)
+    assert scene.manifest["posture"] == {"id": "a", "chunks": 1}
     assert scene.stands == ("COMPLETE", 1, 0), "it is judged by the listing only"
 
 
@@ -214,6 +245,7 @@ def test_a_late_call_of_a_former_attempt_emits_nothing(scene: Scene, emitted: Em
             stepfunctions=scene.stepfunctions,
             retention_days=RETENTION_DAYS,
             wanted_sections=SECTIONS,
+            publishes=True,
         )
     assert emitted() == []
 

@@ -1,0 +1,206 @@
+"""PublishChanges: tell, as events, what has changed since what was last told.
+
+It does not look at the scan of its own run only, but announces every complete scan that was not announced yet, one
+after the other: what a former call could not say, this one says. So its failure costs nothing but time.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypedDict
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.shared import clients, configuration, events, timestamps
+from functions.shared.bus import Bus
+from functions.shared.errors import EventsRefused, IndexBehind
+from functions.shared.model import Published
+from functions.shared.run import Run, RunEvent
+from functions.shared.step import logger, step, working_seconds
+from functions.table import posture
+from functions.table.announcement import Announcements, Cursor
+from functions.table.chunks import Unreadable
+from functions.table.detection import Detection, Options, Picture, detect
+from functions.table.reader import Reader
+from functions.table.scans import RecordedScan
+
+_LATEST_COMPLETION = timedelta(days=15)
+"""A run can be redriven, and its scan become complete, 14 days after it ended."""
+
+
+class Event(TypedDict):
+    """What the state PublishChanges sends."""
+
+    run: RunEvent
+
+
+@step("PublishChanges")
+def handler(event: Event, context: LambdaContext) -> Published:
+    """Handle one invocation by the state machine."""
+    dynamodb, table_name, seconds = clients.dynamodb(), configuration.table_name(), working_seconds(context)
+    publisher = Publisher(
+        reader=Reader(dynamodb, table_name),
+        announcements=Announcements(dynamodb, table_name),
+        bus=Bus(clients.events(), configuration.event_bus_name(), seconds),
+        options=Options(configuration.mass_deletion_guard_percent(), configuration.announce_activity()),
+    )
+    return publisher.publish(Run.of(event), seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Announces what has not been announced.
+
+    Parameters
+    ----------
+    options
+        How scans are announced whose announcement has not begun yet.
+    """
+
+    reader: Reader
+    announcements: Announcements
+    bus: Bus
+    options: Options
+    clock: Callable[[], float] = time.monotonic
+
+    def publish(self, run: Run, *, seconds: float) -> Published:
+        """Announce all that is due. Safe to run twice, late, and beside another one.
+
+        Parameters
+        ----------
+        run
+            The run that asks for it; what is due does not depend on it.
+        seconds
+            When this much time has passed, no other scan is begun.
+
+        Raises
+        ------
+        IndexBehind
+            The index does not yield all records of a scan yet.
+        EventsRefused
+            EventBridge refused events for good: before anything was noted, if it takes none at all; else after all was
+            said that could be, so that the alarm tells of those that were lost.
+        Throttled, AccessDenied
+            As they say. What was not noted as announced is announced again by the next call, under the same ids.
+        """
+        deadline = self.clock() + seconds
+        done = Published(status="NOTHING_NEW", scans=0, events=0, refused=0)
+        while (due := self._due()) is not None:
+            if self.clock() >= deadline:
+                done["status"] = "BEHIND"
+                logger.warning("Changes are left to announce", next_scan=due[1].scan_timestamp, **done)
+                break
+            self._announce(*due, done)
+        logger.info("Changes published", asked_by=run.scan_timestamp, **done)
+        if done["refused"]:
+            raise EventsRefused(f"EventBridge will never take {done['refused']} events; the log says which and why")
+        return done
+
+    def _due(self) -> tuple[Cursor, RecordedScan] | None:
+        """Return the next scan to announce, fixed in the cursor; None where there is none."""
+        while True:
+            cursor = self.announcements.cursor()
+            if cursor.plan is not None:
+                planned = cursor.plan.scan_timestamp
+                scan = next((one for one in self._scans(cursor) if one.scan_timestamp == planned), None)
+                if scan is not None:
+                    return cursor, scan
+                logger.warning("A scan has expired before it was announced", scan=planned)
+                self.announcements.give_up(cursor)
+                continue
+            scan = min(
+                (one for one in self._scans(cursor) if one.manifest.outcome["publish"]), key=_by_listing, default=None
+            )
+            if scan is None:
+                return None
+            self.announcements.plan(cursor, scan, self.options)
+
+    def _scans(self, cursor: Cursor) -> Iterator[RecordedScan]:
+        """Yield the trusted scans that began to list when the last announced one had ended to.
+
+        One that listed before that, or meanwhile, was redriven late: it does not know what came last, and says nothing.
+        """
+        oldest = timestamps.parse(cursor.scan_timestamp) - _LATEST_COMPLETION if cursor.scan_timestamp else None
+        for scan in self.reader.scans():
+            if oldest is not None and timestamps.parse(scan.scan_timestamp) < oldest:
+                return
+            if scan.trusted and (cursor.listed_until is None or scan.listing[0] > cursor.listed_until):
+                yield scan
+
+    def _announce(self, cursor: Cursor, scan: RecordedScan, done: Published) -> None:
+        """Say what a scan has to say, and note that it is said."""
+        detection = self._detect(cursor, scan)
+        sent, refused = self.bus.send(events.of_detection(detection, scan, cursor.scan_timestamp))
+        done["events"], done["refused"] = done["events"] + sent, done["refused"] + refused
+        if self.announcements.settle(cursor, scan, detection, events=sent, now=timestamps.now()):
+            done["status"], done["scans"] = "ANNOUNCED", done["scans"] + 1
+            logger.info(
+                "Scan announced",
+                scan=scan.scan_timestamp,
+                previous_scan=cursor.scan_timestamp,
+                baseline=detection.baseline,
+                events=sent,
+                refused=refused,
+                counts=detection.counts,
+            )
+        else:
+            logger.info("Another call has announced the scan", scan=scan.scan_timestamp)
+
+    def _detect(self, cursor: Cursor, scan: RecordedScan) -> Detection:
+        assert cursor.plan is not None  # noqa: S101 - a mistake in the code
+        reader = self.reader
+        listing = reader.of_scan(scan)
+        records = list(listing)
+        if listing.missing and reader.waits_for(scan):
+            raise IndexBehind(
+                f"the index yields {listing.found:,} of the {scan.records_written:,} records of scan "
+                f"{scan.scan_timestamp}; they are announced when it does"
+            )
+        # Later than that, it will not yield more: whoever is missing is looked up by name, or is new, and announced
+        # when the next scan has it.
+        return detect(
+            self._picture(cursor),
+            scan,
+            records,
+            look_up=lambda names: reader.in_scan(scan, names).values(),
+            detailed=self._detailed(scan),
+            options=cursor.plan.options,
+        )
+
+    def _picture(self, cursor: Cursor) -> Picture | None:
+        """Return what was announced up to the cursor, None where nothing was."""
+        if cursor.scan_timestamp is None or cursor.picture is None:
+            return None
+        try:
+            return self.announcements.picture(cursor.scan_timestamp, cursor.picture)
+        except Unreadable as error:
+            logger.warning("What was announced is taken from the records instead", error_message=str(error))
+        return picture_of(self.reader, cursor.scan_timestamp)
+
+    def _detailed(self, scan: RecordedScan) -> Collection[str] | None:
+        """Return the user_ids in the authorization details of a scan, None where it has none, or none any longer."""
+        manifest = scan.manifest
+        if manifest.posture is None or (manifest.sections or {}).get("authorization", {}).get("state") != "CURRENT":
+            return None
+        reader = self.reader
+        try:
+            return posture.load(reader.dynamodb, reader.table_name, scan.scan_timestamp, manifest.posture).authorization
+        except Unreadable as error:
+            logger.warning("The scan's authorization details cannot be read any longer", error_message=str(error))
+            return None
+
+
+def picture_of(reader: Reader, scan_timestamp: str) -> Picture | None:
+    """Return a scan as if it were the first that is announced; None where it has expired.
+
+    Less is known by it than by a picture: of who was missing then, and of what the scan did not know, nothing.
+    """
+    scan = next((one for one in reader.scans() if one.scan_timestamp == scan_timestamp and one.trusted), None)
+    if scan is None:
+        return None
+    return detect(None, scan, reader.of_scan(scan), look_up=lambda _: (), detailed=None, options=Options()).picture
+
+
+def _by_listing(scan: RecordedScan) -> tuple[tuple[datetime, datetime], str]:
+    return scan.listing, scan.scan_timestamp

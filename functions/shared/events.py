@@ -1,0 +1,223 @@
+"""The events that tell of changes: their types, what is in them, and the sentence for people.
+
+Consumers drop duplicates by ``detail.id``: EventBridge delivers at least once, gives every put an id of its own, and a
+publication that was interrupted is repeated. ``functions/publish_changes/schemas`` has a JSON schema for each type.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from functions.table.detection import Change, Detection
+from functions.table.diff import CHANGED, CREATED, DELETED, RECREATED, RENAMED
+from functions.table.scans import RecordedScan
+
+SOURCE = "iam-user-monitor"
+VERSION = "1"
+
+MASS_DELETION_SUSPECTED = "mass_deletion_suspected"
+SCAN_COMPLETED = "scan_completed"
+
+TYPES = {
+    CREATED: "IAM User Created",
+    DELETED: "IAM User Deleted",
+    RECREATED: "IAM User Recreated",
+    RENAMED: "IAM User Renamed",
+    CHANGED: "IAM User Changed",
+    MASS_DELETION_SUSPECTED: "IAM User Mass Deletion Suspected",
+    SCAN_COMPLETED: "IAM User Scan Completed",
+}
+"""The detail-type of each ``change``."""
+
+NAMES_TOLD = 100
+"""Of a suspected mass deletion, so many names are in the event; ``missing`` counts them all."""
+
+_NAMESPACE = uuid.UUID("0b2c8f0e-7c55-5b0c-9c1b-6f1f1a1f6d3e")
+
+_VALUE_LENGTH = 200
+"""So much of a value is in a sentence; ``before`` and ``after`` have it all."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event."""
+
+    detail: dict[str, Any]
+    resources: tuple[str, ...] = ()
+    """The user's ARN, where there is one."""
+
+    @property
+    def detail_type(self) -> str:
+        """What EventBridge calls ``detail-type``."""
+        return TYPES[self.detail["change"]]
+
+    def entry(self, bus: str) -> dict[str, Any]:
+        """Return the event as PutEvents takes it.
+
+        Parameters
+        ----------
+        bus
+            Name or ARN of the event bus.
+        """
+        return {
+            "Source": SOURCE,
+            "DetailType": self.detail_type,
+            "Detail": json.dumps(self.detail, ensure_ascii=False),
+            "Resources": list(self.resources),
+            "EventBusName": bus,
+        }
+
+
+def of_detection(detection: Detection, scan: RecordedScan, previous: str | None) -> Iterator[Event]:
+    """Yield what a scan has to say: its changes, the suspicion if there is one, and last, that it is all said.
+
+    Parameters
+    ----------
+    previous
+        The scan_timestamp that was announced before, None for the first.
+    """
+    story = _Story(scan, previous)
+    number = 0
+    for change in detection.changes:
+        number += 1
+        yield story.of_change(change)
+    if detection.suspicion is not None:
+        number += 1
+        yield story.of_suspicion(detection)
+    yield story.of_end(detection, number)
+
+
+@dataclass(frozen=True)
+class _Story:
+    scan: RecordedScan
+    previous: str | None
+
+    @property
+    def account_id(self) -> str:
+        return self.scan.manifest.execution_arn.split(":")[4]
+
+    def of_change(self, change: Change) -> Event:
+        arn = (change.after or {}).get("arn") or (change.before or {}).get("arn")
+        return Event(
+            self._detail(
+                change.change,
+                summary=self._sentence(change),
+                user_name=change.user_name,
+                user_id=change.user_id,
+                attributes=list(change.attributes),
+                before=change.before,
+                after=change.after,
+                findings_opened=list(change.opened),
+                findings_closed=list(change.closed),
+            ),
+            (str(arn),) if arn else (),
+        )
+
+    def of_suspicion(self, detection: Detection) -> Event:
+        suspicion = detection.suspicion
+        assert suspicion is not None  # noqa: S101 - a mistake in the code
+        missing = len(suspicion.user_names)
+        return Event(
+            self._detail(
+                MASS_DELETION_SUSPECTED,
+                summary=_plain(
+                    f"{missing:,} of the {suspicion.users:,} IAM users of account {self.account_id} are missing from "
+                    f"the scan {self.scan.scan_timestamp}. More than {suspicion.guard:,} at once are not believed: a "
+                    "mass deletion is suspected, and announced user by user when the next scan agrees."
+                ),
+                users=suspicion.users,
+                missing=missing,
+                guard=suspicion.guard,
+                user_names=list(suspicion.user_names[:NAMES_TOLD]),
+            )
+        )
+
+    def of_end(self, detection: Detection, events: int) -> Event:
+        what = (
+            "the first one: what comes after is compared with it" if detection.baseline else f"{events:,} events of it"
+        )
+        sections = self.scan.manifest.sections or {}
+        return Event(
+            self._detail(
+                SCAN_COMPLETED,
+                summary=_plain(
+                    f"The scan {self.scan.scan_timestamp} of account {self.account_id} recorded "
+                    f"{detection.users:,} IAM users; {what}."
+                ),
+                baseline=detection.baseline,
+                users=detection.users,
+                events=events,
+                counts=detection.counts,
+                sections={name: section["state"] for name, section in sections.items()},
+            )
+        )
+
+    def _detail(self, change: str, *, summary: str, user_id: str | None = None, **facts: Any) -> dict[str, Any]:
+        facts.setdefault("user_name", None)
+        identity = (self.account_id, self.previous or "", self.scan.scan_timestamp, TYPES[change])
+        return {
+            "version": VERSION,
+            "id": str(uuid.uuid5(_NAMESPACE, "/".join((*identity, user_id or facts["user_name"] or "")))),
+            "account_id": self.account_id,
+            "summary": summary,
+            "change": change,
+            "user_id": user_id,
+            **{"attributes": [], "before": None, "after": None, "findings_opened": [], "findings_closed": [], **facts},
+            "previous_scan_timestamp": self.previous,
+            "scan_timestamp": self.scan.scan_timestamp,
+            "execution_arn": self.scan.manifest.execution_arn,
+        }
+
+    def _sentence(self, change: Change) -> str:
+        who = f"IAM user {change.user_name} of account {self.account_id}"
+        before, after = change.before or {}, change.after or {}
+        if change.change == CREATED:
+            what = f"was created at {after.get('create_date', 'an unknown time')}"
+        elif change.change == DELETED:
+            what = f"was deleted between the scans {self.previous} and {self.scan.scan_timestamp}"
+        elif change.change == RECREATED:
+            what = (
+                f"was deleted, and created again at {after.get('create_date', 'an unknown time')}: "
+                f"{before.get('user_id')} is now {change.user_id}"
+            )
+        else:
+            differing = [name for name in change.attributes if name != "user_name"]
+            parts = [f"{name} {_words(before.get(name))} is now {_words(after.get(name))}" for name in differing]
+            if change.change == RENAMED:
+                who = f"IAM user {before['user_name']} of account {self.account_id}"
+                parts.insert(0, f"was renamed to {change.user_name}")
+            what = "; ".join(parts) or "has other findings"
+            what = what if change.change == RENAMED else f"has changed: {what}"
+        findings = "".join(
+            f" {label}: {', '.join(names)}."
+            for label, names in (("New findings", change.opened), ("No longer found", change.closed))
+            if names
+        )
+        return _plain(f"{who} {what}.{findings}")
+
+
+def _words(value: Any) -> str:
+    match value:
+        case None | [] | {}:
+            text = "none"
+        case bool():
+            text = "yes" if value else "no"
+        case list():
+            text = " + ".join(map(str, value))
+        case Mapping():
+            text = ", ".join(f"{key}={inner}" for key, inner in value.items())
+        case _:
+            text = str(value)
+    return text if len(text) <= _VALUE_LENGTH else f"{text[:_VALUE_LENGTH]}…"
+
+
+def _plain(text: str) -> str:
+    r"""Return a sentence in one line that an input transformer can put into a text or into JSON.
+
+    What it does with ``"`` and ``\`` in a value is not documented for every template, so a sentence has none: paths and
+    tags may hold them, and ``before`` and ``after`` have them as they are.
+    """
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable.replace('"', "'").replace("\\", "/")
