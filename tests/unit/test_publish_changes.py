@@ -222,6 +222,15 @@ def test_a_mass_deletion_that_was_none_is_not_told_further(world: World, monkeyp
     assert told(scan_and_publish(world, everybody(bob={"groups": ["x"]}))) == [("IAM User Changed", "bob"), END]
 
 
+def test_users_who_are_created_again_are_no_mass_deletion(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That another one has the name proves that the former is no more."""
+    monkeypatch.setattr(detection, "LEAST_GUARDED", 1)
+
+    events = scan_and_publish(world, everybody(alice=user(11, world.now), bob=user(12, world.now)))
+
+    assert told(events) == [("IAM User Recreated", "alice"), ("IAM User Recreated", "bob"), END]
+
+
 @pytest.mark.parametrize(("percent", "users", "guard"), [(20, 100, 20), (20, 20, 10), (10, 150, 15), (100, 30, 30)])
 def test_the_guard_is_ten_users_or_so_many_percent(percent: int, users: int, guard: int) -> None:
     world = World(options=Options(guard_percent=percent))
@@ -329,8 +338,9 @@ def test_the_index_must_yield_all_records(world: World) -> None:
         world.publish()
     assert len(world.bus.received) == 0
 
-    assert world.publish(settled=True)["scans"] == 1, "whoever is missing is looked up by name"
+    assert world.publish(settled=True)["scans"] == 1
     assert told(world.bus.received) == [("IAM User Deleted", "bob"), END]
+    assert world.bus.received[1]["counts"]["unconfirmed_deletions"] == 0, "whoever is missing is looked up by name"
 
 
 def test_a_new_user_whom_the_index_never_yields_is_announced_by_the_next_scan(world: World) -> None:
