@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from functions.table.credential_report import ROOT
 from functions.table.detection import Change, Detection
 from functions.table.diff import CHANGED, CREATED, DELETED, RECREATED, RENAMED
 from functions.table.scans import RecordedScan
@@ -171,25 +172,22 @@ class _Story:
         }
 
     def _sentence(self, change: Change) -> str:
-        who = f"IAM user {change.user_name} of account {self.account_id}"
         before, after = change.before or {}, change.after or {}
+        name = before["user_name"] if change.change == RENAMED else change.user_name
+        who = f"{'The root user' if name == ROOT else f'IAM user {name}'} of account {self.account_id}"
+        created = f"at {after.get('create_date', 'an unknown time')}"
+        differing = (attribute for attribute in change.attributes if attribute != "user_name")
+        parts = [f"{one} {_words(before.get(one))} is now {_words(after.get(one))}" for one in differing]
         if change.change == CREATED:
-            what = f"was created at {after.get('create_date', 'an unknown time')}"
+            what = f"was created {created}"
         elif change.change == DELETED:
             what = f"was deleted between the scans {self.previous} and {self.scan.scan_timestamp}"
         elif change.change == RECREATED:
-            what = (
-                f"was deleted, and created again at {after.get('create_date', 'an unknown time')}: "
-                f"{before.get('user_id')} is now {change.user_id}"
-            )
+            what = f"was deleted, and created again {created}: {before['user_id']} is now {change.user_id}"
+        elif change.change == RENAMED:
+            what = "; ".join([f"was renamed to {change.user_name}", *parts])
         else:
-            differing = [name for name in change.attributes if name != "user_name"]
-            parts = [f"{name} {_words(before.get(name))} is now {_words(after.get(name))}" for name in differing]
-            if change.change == RENAMED:
-                who = f"IAM user {before['user_name']} of account {self.account_id}"
-                parts.insert(0, f"was renamed to {change.user_name}")
-            what = "; ".join(parts) or "has other findings"
-            what = what if change.change == RENAMED else f"has changed: {what}"
+            what = f"has changed: {'; '.join(parts)}" if parts else "has other findings than before"
         findings = "".join(
             f" {label}: {', '.join(names)}."
             for label, names in (("New findings", change.opened), ("No longer found", change.closed))

@@ -139,6 +139,9 @@ def test_a_finding_is_told_when_it_opens_by_time_alone(world: World) -> None:
     event, _ = scan_and_publish(world, everybody(alice={**key, **used, **made}))
 
     assert (event["attributes"], event["findings_opened"]) == ([], ["key-older-90-days"])
+    assert event["summary"] == (
+        "IAM user alice of account 123456789012 has other findings than before. New findings: key-older-90-days."
+    )
 
 
 def test_mere_use_is_told_only_when_it_is_asked_for(world: World) -> None:
@@ -158,6 +161,7 @@ def test_the_root_user_is_told_of(world: World) -> None:
 
     assert (event["detail-type"], event["user_name"], event["user_id"]) == ("IAM User Changed", "<root_account>", None)
     assert event["findings_opened"] == ["root-no-mfa"]
+    assert event["summary"].startswith("The root user of account 123456789012 has changed: mfa_active yes is now no.")
 
 
 def test_a_root_user_who_is_not_known_is_not_gone(world: World) -> None:
