@@ -175,6 +175,30 @@ def test_a_root_user_who_is_not_known_is_not_gone(world: World) -> None:
     assert told(events) == [("IAM User Changed", "<root_account>"), END]
 
 
+def test_a_key_is_known_by_its_creation_and_told_in_the_slot_in_which_it_was(world: World) -> None:
+    old, new = "2025-12-01T00:00:00Z", "2025-12-20T00:00:00Z"
+    two = {"access_key_1_active": True, "access_key_1_last_rotated": old, "access_key_2_active": True}
+    scan_and_publish(world, everybody(alice={**two, "access_key_2_last_rotated": new}))
+
+    event, _ = scan_and_publish(
+        world, everybody(alice={"access_key_1_active": False, "access_key_1_last_rotated": new})
+    )
+
+    gone = {"access_key_1_active": True, "access_key_1_last_rotated": old}
+    assert event["before"] == {**gone, "access_key_2_active": True}
+    assert event["after"] == {**dict.fromkeys(gone), "access_key_2_active": False}
+
+
+def test_a_sentence_can_be_put_into_a_template(world: World) -> None:
+    odd = 'arn:aws:iam::123456789012:user/a"b\\c/alice'
+
+    event, _ = scan_and_publish(world, everybody(alice={"arn": odd}))
+
+    assert event["after"] == {"arn": odd}
+    assert "arn:aws:iam::123456789012:user/a'b/c/alice" in event["summary"]
+    assert not {'"', "\\"} & set(event["summary"])
+
+
 # What is not sure
 
 
@@ -184,6 +208,14 @@ def test_a_deletion_that_the_details_do_not_confirm_is_not_told(world: World) ->
     assert told(events) == [END]
     assert events[0]["counts"]["unconfirmed_deletions"] == 1
     assert told(scan_and_publish(world, everybody())) == [END], "and it is no creation when the user is listed again"
+
+
+def test_details_that_are_missing_confirm_nothing(world: World) -> None:
+    """The credential report alone may be kept where the details would be."""
+    gone = everybody(bob=None)
+    missing = {"credential_report": {"state": "CURRENT"}, "authorization": {"state": "MISSING"}}
+
+    assert told(scan_and_publish(world, gone, detailed=[], sections=missing)) == [END]
 
 
 def test_without_details_the_next_scan_must_agree(world: World) -> None:
@@ -306,6 +338,14 @@ def test_what_could_not_be_told_the_next_call_tells(world: World) -> None:
 @pytest.mark.parametrize("status", ["FAILED", "INCOMPLETE", "ABORTED", "RUNNING"])
 def test_a_scan_that_is_not_complete_says_nothing(world: World, status: str) -> None:
     assert scan_and_publish(world, everybody(bob=None), status=status, detailed=[]) == []
+
+
+def test_a_scan_that_listed_for_too_long_says_nothing(world: World) -> None:
+    """It is no picture of a moment."""
+    begun = world.now
+    world.wait(60)
+
+    assert scan_and_publish(world, everybody(bob=None), listed_from=begun) == []
 
 
 def test_a_scan_that_was_made_while_events_were_off_is_left_out(world: World) -> None:
@@ -433,6 +473,26 @@ def crowd(world: World) -> dict[str, dict[str, Any]]:
 def test_events_go_ten_a_call(world: World) -> None:
     assert len(scan_and_publish(world, crowd(world))) == 25
     assert world.bus.sizes[-3:] == [10, 10, 5]
+
+
+def test_a_call_stays_below_the_limit_of_its_size(world: World) -> None:
+    tags = {"tags": {f"key-{number}": "x" * 250 for number in range(300)}}
+    sizes = len(world.bus.sizes)
+
+    scan_and_publish(world, everybody(**{f"big-{number}": user(10 + number, world.now, **tags) for number in range(7)}))
+
+    assert world.bus.sizes[sizes:] == [3, 3, 2]
+
+
+def test_an_id_is_that_of_the_two_scans(world: World) -> None:
+    scan = world.scan(everybody(bob=None), detailed=ids_of(everybody(bob=None)))
+    world.publish()
+    for key in [key for key in world.table.items if key[1].startswith("changes")]:
+        del world.table.items[key]
+    world.publish()
+
+    ids = {event["id"] for event in world.bus.received if event["change"] == "scan_completed"}
+    assert len(ids) == 2, f"{scan} is the first one now"
 
 
 def test_only_what_was_not_taken_is_sent_again(world: World) -> None:
