@@ -16,6 +16,14 @@ from tests.support.paths import REPOSITORY
 
 _TEST = """
 mock_provider "aws" {
+  alias = "security"
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+}
+
+mock_provider "aws" {
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }
   }

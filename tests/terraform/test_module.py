@@ -11,7 +11,7 @@ from tests.terraform.plans import Planned, Planner
 
 CONFIGURATION = REPOSITORY / "terraform"
 TEXT = "\n".join(file.read_text() for file in sorted(CONFIGURATION.glob("*.tf")))
-EXAMPLES = ("alarms-to-slack", "existing-key", "minimal")
+EXAMPLES = ("alarms-to-slack", "central-bus", "events-to-slack", "existing-key", "minimal")
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +112,49 @@ def test_the_slack_example_subscribes_the_channel_and_gives_it_no_more_than_metr
         "cloudwatch:GetMetricStatistics",
         "cloudwatch:ListMetrics",
     }
+
+
+def test_the_slack_example_of_events_sends_what_the_chat_shows_and_loses_nothing(planner: Planner) -> None:
+    """Amazon Q Developer drops in silence what is not in its schema for custom notifications."""
+    folder = planner.example("events-to-slack")
+    planned = planner.plan(folder, {"slack_workspace_id": "T07EA123LEP", "slack_channel_id": "C07EZ1ABC23"})
+
+    (target,) = [one for one in of_type(planned, "aws_cloudwatch_event_target") if one.values["target_id"] == "topic"]
+    (transformer,) = target.values["input_transformer"]
+    values = {"id": "4f2c", "summary": 'carol, path "/a/", was created', "type": "IAM User Created"}
+    assert {name: path.rpartition(".")[2] for name, path in transformer["input_paths"].items()} == {
+        "id": "id",
+        "summary": "summary",
+        "type": "detail-type",
+    }
+    # As EventBridge does: a placeholder outside of quotation marks becomes JSON.
+    message = json.loads(re.sub("<(\\w+)>", lambda match: json.dumps(values[match[1]]), transformer["input_template"]))
+    assert message == {
+        "version": "1.0",
+        "source": "custom",
+        "id": "4f2c",
+        "content": {"title": "IAM User Created", "description": 'carol, path "/a/", was created'},
+    }
+    assert len(target.values["dead_letter_config"]) == 1
+    (channel,) = of_type(planned, "aws_chatbot_slack_channel_configuration")
+    assert channel.values["guardrail_policy_arns"] == ["arn:aws:iam::aws:policy/AWSDenyAll"]
+
+
+def test_the_events_reach_a_bus_of_another_account_by_a_role_that_can_do_nothing_else(planner: Planner) -> None:
+    folder = planner.example("central-bus")
+    planned = planner.plan(folder, {"security_role_arn": "arn:aws:iam::210987654321:role/deployer"})
+
+    (bus,) = of_type(planned, "aws_cloudwatch_event_bus")
+    assert bus.values["name"] == "iam-user-changes"
+    assert len(of_type(planned, "aws_cloudwatch_event_bus_policy")) == 1
+    (target,) = [one for one in of_type(planned, "aws_cloudwatch_event_target") if one.values["target_id"] == "bus"]
+    assert len(target.values["dead_letter_config"]) == 1
+    text = (folder / "main.tf").read_text()
+    assert set(re.findall(r'"(\w+:[A-Z]\w+)"', text)) == {
+        "sts:AssumeRole",
+        "events:PutEvents",
+        "sqs:SendMessage",
+        "aws:SourceArn",
+        "aws:PrincipalArn",
+    }
+    assert text.count('variable = "events:source"') == 1
