@@ -54,6 +54,8 @@ class Account:
         self.logs: Any = session.client("logs")
         self.events: Any = session.client("events")
         self.tables: Any = session.client("dynamodb")
+        self.queues: Any = session.client("sqs")
+        self.topics: Any = session.client("sns")
         self._emulator = emulator
         self._sts: Any = session.client("sts")
 

@@ -1104,3 +1104,216 @@ class TestTestState:
 
     def test_defect(self, bare: Account) -> None:
         defect("states_test_state", self.status(bare, 0) == "CAUGHT_ERROR")
+
+
+class TestEvents:
+    TEXT: ClassVar[dict[str, Any]] = {
+        "InputPathsMap": {"it": "$.detail.summary"},
+        "InputTemplate": '"<it>"',
+    }
+
+    @staticmethod
+    def arn_of(rule: str) -> str:
+        return f"arn:aws:events:us-east-1:000000000000:rule/{rule}"
+
+    @staticmethod
+    def allow(*rules: str, action: str = "sqs:SendMessage") -> str:
+        """Return a policy that lets rules of these ARNs, and nothing else of EventBridge, in."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": action,
+            "Resource": "*",
+            "Condition": {"ArnEquals": {"aws:SourceArn": list(rules)}},
+        }
+        return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+    def queue(self, account: Account, *rules: str) -> tuple[str, str]:
+        """Create a queue that these rules, by their names, may send to; return its address and its ARN."""
+        policy = {"Policy": self.allow(*map(self.arn_of, rules))} if rules else {}
+        url = account.queues.create_queue(QueueName=account.name("queue"), Attributes=policy)["QueueUrl"]
+        arn = account.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        return url, arn
+
+    @staticmethod
+    def received(account: Account, url: str) -> list[dict[str, Any]]:
+        answer = account.queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        return messages
+
+    def target(self, account: Account, rule: str, arn: str, **fields: Any) -> None:
+        """Let a rule deliver the events that have its name as their source."""
+        account.events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))
+        account.events.put_targets(Rule=rule, Targets=[{"Id": "target", "Arn": arn, **fields}])
+
+    @staticmethod
+    def entry(source: str, detail: str = '{"summary": "alice was created"}', **fields: str) -> dict[str, Any]:
+        return {"Source": source, "DetailType": "IAM User Created", "Detail": detail, **fields}
+
+    def put(self, account: Account, *entries: dict[str, Any]) -> list[str]:
+        """Put events and return what became of each."""
+        answer = account.events.put_events(Entries=list(entries))
+        assert answer["FailedEntryCount"] == sum("ErrorCode" in one for one in answer["Entries"])
+        return [one.get("ErrorCode", "taken" if one.get("EventId") else "?") for one in answer["Entries"]]
+
+    def test_an_event_without_a_json_object_is_refused_and_the_others_are_delivered(self, aws: Account) -> None:
+        rule = aws.name("rule")
+        url, arn = self.queue(aws, rule)
+        self.target(aws, rule, arn)
+
+        details = ('{"number": 1}', "bad", '"text"', "[]", '{"number": 2}')
+        outcomes = self.put(aws, *(self.entry(rule, detail) for detail in details))
+
+        assert outcomes == ["taken", *["MalformedDetail"] * 3, "taken"]
+        bodies = [json.loads(message["Body"]) for message in self.received(aws, url)]
+        assert [(body["detail"], body["detail-type"]) for body in bodies] == [
+            ({"number": number}, "IAM User Created") for number in (1, 2)
+        ]
+
+    def test_a_bus_that_does_not_exist_takes_everything_as_it_does_on_aws(self, aws: Account) -> None:
+        assert self.put(aws, self.entry("a", EventBusName="nowhere")) == ["taken"]
+
+    def test_a_pattern_may_ask_for_the_beginning_of_a_value(self, aws: Account) -> None:
+        rule = aws.name("rule")
+        url, arn = self.queue(aws, rule)
+        self.target(aws, rule, arn)
+        pattern = {"source": [rule], "detail": {"execution_arn": [{"prefix": "arn:aws:states:::execution:a:"}]}}
+        aws.events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+
+        for machine in ("a:1", "ab:2", "a"):
+            detail = json.dumps({"execution_arn": f"arn:aws:states:::execution:{machine}"})
+            self.put(aws, self.entry(rule, detail))
+
+        bodies = [json.loads(message["Body"]) for message in self.received(aws, url)]
+        assert [body["detail"]["execution_arn"].rpartition(":execution:")[2] for body in bodies] == ["a:1"]
+
+    @pytest.mark.parametrize("operator", ["StringEquals", "ForAllValues:StringEquals"])
+    def test_a_role_may_be_limited_to_a_source_a_detail_type_and_a_bus(self, aws: Account, operator: str) -> None:
+        assert self.allowed(aws, operator, self.entry("mine"), self.entry("mine"))
+        for other in ({"Source": "yours"}, {"DetailType": "Other"}, {"EventBusName": "other"}):
+            # Wherever it stands
+            assert not self.allowed(aws, operator, self.entry("mine") | other)
+            assert not self.allowed(aws, operator, self.entry("mine"), self.entry("mine") | other)
+
+    @staticmethod
+    def allowed(account: Account, operator: str, *entries: dict[str, Any]) -> bool:
+        """Tell whether a role that is limited to one source and one detail type may put events."""
+        role = account.role()
+        statement = {
+            "Effect": "Allow",
+            "Action": "events:PutEvents",
+            "Resource": "arn:aws:events:us-east-1:000000000000:event-bus/default",
+            "Condition": {operator: {"events:source": "mine", "events:detail-type": "IAM User Created"}},
+        }
+        account.iam.put_role_policy(
+            RoleName=role.rpartition("/")[2],
+            PolicyName="limited",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        )
+        client: Any = account.assume(role).client("events")
+        try:
+            client.put_events(Entries=list(entries))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AccessDeniedException":
+                raise
+            return False
+        return True
+
+    def test_a_queue_receives_only_what_its_policy_allows(self, aws: Account) -> None:
+        rule, other = aws.name("rule"), aws.name("rule")
+        queues = [self.queue(aws, *allowed) for allowed in ((rule,), (other,), ())]
+        aws.events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))
+        aws.events.put_targets(Rule=rule, Targets=[{"Id": arn[-8:], "Arn": arn} for _, arn in queues])
+
+        self.put(aws, self.entry(rule))
+
+        assert [len(self.received(aws, url)) for url, _ in queues] == [1, 0, 0]
+
+    def test_a_topic_publishes_only_what_its_policy_allows_and_as_text(self, aws: Account) -> None:
+        rule = aws.name("rule")
+        topic = aws.topics.create_topic(Name=rule)["TopicArn"]
+        url, queue = self.queue(aws)
+        policy = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
+        aws.queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document})
+        aws.topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
+        self.target(aws, rule, topic, InputTransformer=self.TEXT)
+
+        # With the policy that a topic has from the beginning, and with one of the rule
+        self.put(aws, self.entry(rule))
+        assert self.received(aws, url) == []
+        allowed = self.allow(self.arn_of(rule), action="sns:Publish")
+        aws.topics.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=allowed)
+        self.put(aws, self.entry(rule))
+
+        (message,) = self.received(aws, url)
+        # A target gets JSON, and so the text has quotation marks around it.
+        assert json.loads(message["Body"])["Message"] == '"alice was created"'
+
+    @pytest.mark.parametrize(
+        ("kind", "code"), [("gone", "NO_RESOURCE"), ("closed", "NO_PERMISSIONS"), ("function", "NO_RESOURCE")]
+    )
+    def test_what_cannot_be_delivered_goes_to_the_dead_letters(self, aws: Account, kind: str, code: str) -> None:
+        rule = aws.name("rule")
+        url, letters = self.queue(aws, rule)
+        closed = self.queue(aws)[1]
+        target = {
+            "gone": closed + "-gone",
+            "closed": closed,
+            "function": "arn:aws:lambda:us-east-1:000000000000:function:gone",
+        }[kind]
+        policy = {"MaximumRetryAttempts": 5, "MaximumEventAgeInSeconds": 60}
+        self.target(
+            aws, rule, target, DeadLetterConfig={"Arn": letters}, RetryPolicy=policy, InputTransformer=self.TEXT
+        )
+
+        self.put(aws, self.entry(rule))
+
+        (message,) = self.received(aws, url)
+        event = json.loads(message["Body"])
+        assert (event["source"], event["detail"]) == (rule, {"summary": "alice was created"})
+        told = {name: attribute["StringValue"] for name, attribute in message["MessageAttributes"].items()}
+        assert told.pop("ERROR_MESSAGE")
+        assert told == {"RULE_ARN": self.arn_of(rule), "TARGET_ARN": target, "ERROR_CODE": code}
+
+    def test_dead_letters_need_a_permission_too(self, aws: Account) -> None:
+        rule = aws.name("rule")
+        url, letters = self.queue(aws, aws.name("rule"))
+        self.target(aws, rule, self.queue(aws)[1] + "-gone", DeadLetterConfig={"Arn": letters})
+
+        self.put(aws, self.entry(rule))
+
+        assert self.received(aws, url) == []
+
+    def test_a_state_machine_that_may_not_be_started_is_a_dead_letter(self, aws: Account) -> None:
+        rule = aws.name("rule")
+        url, letters = self.queue(aws, rule)
+        definition = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
+        created = aws.states.create_state_machine(name=rule, definition=definition, roleArn=aws.admin)
+        machine = created["stateMachineArn"]
+        self.target(aws, rule, machine, RoleArn=aws.role(), DeadLetterConfig={"Arn": letters})
+
+        self.put(aws, self.entry(rule))
+
+        (message,) = self.received(aws, url)
+        assert message["MessageAttributes"]["ERROR_CODE"]["StringValue"] == "NO_PERMISSIONS"
+
+    def test_entries_defect(self, bare: Account) -> None:
+        defect("events_entries", self.put(bare, self.entry("a", "bad")) == ["taken"])
+
+    def test_condition_keys_defect(self, bare: Account) -> None:
+        defect("events_condition_keys", not self.allowed(bare, "StringEquals", self.entry("mine")))
+
+    def test_target_policies_defect(self, bare: Account) -> None:
+        rule = bare.name("rule")
+        url, arn = self.queue(bare)
+        self.target(bare, rule, arn)
+        self.put(bare, self.entry(rule))
+        defect("events_target_policies", self.received(bare, url))
+
+    def test_dead_letters_defect(self, bare: Account) -> None:
+        rule = bare.name("rule")
+        url, letters = self.queue(bare, rule)
+        self.target(bare, rule, letters + "-gone", DeadLetterConfig={"Arn": letters})
+        self.put(bare, self.entry(rule))
+        defect("events_dead_letters", not self.received(bare, url))

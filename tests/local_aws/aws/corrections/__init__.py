@@ -15,6 +15,7 @@ from tests.local_aws.aws.corrections import (
     cloudwatch,
     credential_report,
     dynamodb,
+    eventbridge,
     iam,
     lambda_,
     logs,
@@ -58,6 +59,11 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "states_test_state": single_state.errors,
     "state_machine_role": roles.state_machine_role,
     "rule_target_role": roles.rule_target_role,
+    "events_entries": eventbridge.entries,
+    "events_condition_keys": eventbridge.condition_keys,
+    "events_target_policies": eventbridge.target_policies,
+    # After those that refuse a delivery for want of a permission: what is not there needs none.
+    "events_dead_letters": eventbridge.dead_letters,
 }
 
 

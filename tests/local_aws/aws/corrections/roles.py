@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from tests.local_aws.aws.corrections import dynamodb, stepfunctions
+from tests.local_aws.aws.corrections import dynamodb, eventbridge, stepfunctions
 from tests.local_aws.aws.corrections._ministack import core, service, wrap
 
 
@@ -51,7 +51,6 @@ def rule_target_role() -> None:
 
     MiniStack starts the execution whatever the role. To go when a target with an empty role starts nothing.
     """
-    eventbridge = service("eventbridge")
 
     def checked(invoke: Any) -> Any:
         def invoke_target(target: Any, event: Any, rule: Any, *args: Any, **kwargs: Any) -> None:
@@ -59,13 +58,13 @@ def rule_target_role() -> None:
             if arn.split(":")[2:3] == ["states"]:
                 denial = _denial(target.get("RoleArn", ""), "events", "states:StartExecution", arn)
                 if denial:
-                    eventbridge.logger.error("EventBridge: failed invocation of %s: %s", arn, denial)
+                    eventbridge.failed(target, event, rule, eventbridge.Failure("NO_PERMISSIONS", denial))
                     return
             invoke(target, event, rule, *args, **kwargs)
 
         return invoke_target
 
-    wrap(eventbridge, "_invoke_target", checked)
+    wrap(service("eventbridge"), "_invoke_target", checked)
 
 
 def _call(resource: str, data: Any) -> tuple[str, str, str] | None:
