@@ -30,7 +30,8 @@ def handler(event, context):
     for service, operation, arguments in event:
         try:
             answer = getattr(boto3.client(service, config=config), operation)(**arguments)
-            answers.append(answer.get("UnprocessedItems") or "done")
+            failed = [entry.get("ErrorCode", "taken") for entry in answer.get("Entries", [])]
+            answers.append(answer.get("UnprocessedItems") or failed or "done")
         except botocore.exceptions.ClientError as error:
             answers.append(error.response["Error"]["Code"])
         except botocore.exceptions.HTTPClientError as error:
@@ -83,6 +84,9 @@ def keys(aws: Account, table: str) -> set[str]:
         ("iam:GenerateCredentialReport", "limit_exceeded", "LimitExceeded"),
         ("states:ListStateMachines", "throttled", "ThrottlingException"),
         ("states:ListStateMachines", "access_denied", "AccessDeniedException"),
+        ("events:ListRules", "throttled", "ThrottlingException"),
+        ("events:ListRules", "access_denied", "AccessDeniedException"),
+        ("events:ListRules", "error", "InternalException"),
     ],
 )
 def test_a_functions_call_is_refused_as_the_service_does(
@@ -93,6 +97,7 @@ def test_a_functions_call_is_refused_as_the_service_does(
         "iam:ListUsers": ("iam", "list_users", {}),
         "iam:GenerateCredentialReport": ("iam", "generate_credential_report", {}),
         "states:ListStateMachines": ("stepfunctions", "list_state_machines", {}),
+        "events:ListRules": ("events", "list_rules", {}),
     }[call]
     faults.inject(local_aws, faults.fault(call, kind, "2-3"))
     assert aws.invoke(function, [made] * 4)[0] == ["done", code, code, "done"]
@@ -133,6 +138,39 @@ def test_some_items_come_back_unprocessed(local_aws: Emulator, aws: Account, fun
     assert answers == [{table: requests[1:]}]
     assert "batch-0" in keys(aws, table)
     assert not {"batch-1", "batch-2"} & keys(aws, table)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("entries_failed", "InternalFailure"),
+        ("entries_throttled", "ThrottlingException"),
+        ("entries_malformed", "MalformedDetail"),
+    ],
+)
+def test_some_events_are_refused(local_aws: Emulator, aws: Account, function: str, kind: str, code: str) -> None:
+    # Given a log of the events that arrive, which is a queue
+    source = aws.name("source")
+    url = aws.queues.create_queue(QueueName=source)["QueueUrl"]
+    attributes = aws.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    aws.queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    aws.events.put_rule(Name=source, EventPattern=json.dumps({"source": [source]}))
+    aws.events.put_targets(Rule=source, Targets=[{"Id": "log", "Arn": attributes["QueueArn"]}])
+    faults.inject(local_aws, faults.fault("events:PutEvents", kind, "1-2"))
+
+    def put(*numbers: int) -> tuple[str, str, dict[str, Any]]:
+        entries = [{"Source": source, "DetailType": "test", "Detail": json.dumps({"number": n})} for n in numbers]
+        return ("events", "put_events", {"Entries": entries})
+
+    # When three are put, one, and the one again
+    answers, _ = aws.invoke(function, [put(1, 2, 3), put(4), put(4)])
+
+    # Then half of them are taken, and delivered; of one none, as long as the fault hits
+    assert answers == [["taken", code, code], [code], ["taken"]]
+    messages = aws.queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert [json.loads(message["Body"])["detail"]["number"] for message in messages] == [1, 4]
 
 
 def test_the_functions_process_dies_and_the_next_call_gets_another(
@@ -335,12 +373,18 @@ class TestLateCalls:
         ),
         (("dynamodb:BatchWrite", "error"), r"CALL must be an operation of dynamodb, .* got 'dynamodb:BatchWrite'"),
         (("lambda:scan", "error"), r"CALL must be lambda: and one of acquire_lock, .*, got 'lambda:scan'"),
-        (("s3:GetObject", "error"), r"CALL must begin with lambda:, dynamodb:, iam:, states:, got 's3:GetObject'"),
+        (
+            ("s3:GetObject", "error"),
+            r"CALL must begin with lambda:, dynamodb:, .* events:, got 's3:GetObject'",
+        ),
         (("", "error"), r"CALL must begin with .*, got ''"),
         (("iam:ListUsers", "explode"), r"FAULT must be one of throttled, .* for iam:ListUsers, got 'explode'"),
         (("iam:ListUsers", "unprocessed"), r"FAULT must be one of .*, got 'unprocessed'"),
         (("iam:ListUsers", "limit_exceeded"), r"FAULT must be one of .*, got 'limit_exceeded'"),
         (("lambda:list_users", "limit_exceeded"), r"FAULT must be one of .*, got 'limit_exceeded'"),
+        (("lambda:list_users", "entries_failed"), r"FAULT must be one of .*, got 'entries_failed'"),
+        (("events:PutRule", "entries_failed"), r"FAULT must be one of .*, got 'entries_failed'"),
+        (("events:PutEvents", "unprocessed"), r"FAULT must be one of .*, got 'unprocessed'"),
         (("lambda:list_users", "crash"), r"FAULT must be one of .*, got 'crash'"),
         (("iam:ListUsers", "late"), r"FAULT must be one of .*, got 'late'"),
         (("dynamodb:BatchWriteItem", "held", "", "write_batch"), r"FAULT must be one of .*, got 'held'"),

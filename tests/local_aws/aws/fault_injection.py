@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from tests.local_aws.aws import faults
+from tests.local_aws.aws.corrections import eventbridge
 from tests.local_aws.aws.corrections._ministack import core, service, wrap
 from tests.local_aws.aws.faults import STATE_MACHINE, Fault
 
@@ -43,6 +44,17 @@ _SERVICE_ERRORS = {
         "access_denied": (400, "AccessDeniedException"),
         "error": (500, "InternalServerException"),
     },
+    "events": {
+        "throttled": (400, "ThrottlingException"),
+        "access_denied": (400, "AccessDeniedException"),
+        "error": (500, "InternalException"),
+    },
+}
+# As PutEvents answers them for an entry.
+_ENTRY_ERRORS = {
+    "entries_failed": ("InternalFailure", "Internal error (injected fault)"),
+    "entries_throttled": ("ThrottlingException", "Rate exceeded (injected fault)"),
+    "entries_malformed": ("MalformedDetail", "Detail is malformed. (injected fault)"),
 }
 # As Step Functions reports them of an invocation.
 _INVOCATION_ERRORS = {
@@ -157,6 +169,8 @@ def _faulty_service(name: str, handle: Any) -> Any:
                 return await handle(method, path, headers, body, query)
             case "unprocessed":
                 return await _unprocessed(handle, method, path, headers, body, query)
+            case str(kind) if kind in _ENTRY_ERRORS:
+                return await _some_entries_fail(kind, handle, method, path, headers, body, query)
             case "lost_response":
                 await handle(method, path, headers, body, query)
                 return _error(name, "error", call, function)
@@ -216,6 +230,17 @@ async def _unprocessed(handle: Any, method: str, path: str, headers: Any, body: 
     answered = json.dumps({**json.loads(response[2]), "UnprocessedItems": rest}).encode()
     checksum = {"x-amz-crc32": str(zlib.crc32(answered))}
     return response[0], {**response[1], **checksum}, answered
+
+
+async def _some_entries_fail(
+    kind: str, handle: Any, method: str, path: str, headers: Any, body: Any, query: Any
+) -> Any:
+    """Take the first half of the events; refuse the others, as EventBridge does while it has difficulties."""
+    request = json.loads(body)
+    count = len(request["Entries"])
+    refused = dict.fromkeys(range(count // 2, count), _ENTRY_ERRORS[kind])
+    taken = json.dumps(eventbridge.without(request, refused)).encode()
+    return eventbridge.answer_for_all(request, refused, await handle(method, path, headers, taken, query))
 
 
 def _error(name: str, kind: str, call: str, function: str) -> Any:

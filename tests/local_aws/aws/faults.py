@@ -35,6 +35,9 @@ KINDS = {
     "lost_response": "executed, but answered with an internal error",
     "crash": "the calling function's process is killed; not executed",
     "unprocessed": "BatchWriteItem only: the first item is written, the others come back as UnprocessedItems",
+    "entries_failed": "PutEvents only: the first half of the entries is taken, the others come back as InternalFailure",
+    "entries_throttled": "PutEvents only: the same, as ThrottlingException",
+    "entries_malformed": "PutEvents only: the same, as MalformedDetail",
     "late": "what the state machine calls only: answered with an error at once, executed when the fault is removed",
     "held": "what the state machine calls only: executed, and answered, when the fault is removed",
 }
@@ -52,9 +55,20 @@ MEND_SECONDS = 60
 WAITING_KINDS = {"late", "held"}
 """The kinds of faults whose removal lets a call run."""
 
-_OF_ONE_OPERATION = {"limit_exceeded": "GenerateCredentialReport", "unprocessed": "BatchWriteItem"}
-_SERVICES = {"dynamodb": "dynamodb", "iam": "iam", "states": "stepfunctions"}
-_EXAMPLES = {"dynamodb": "dynamodb:BatchWriteItem", "iam": "iam:ListUsers", "states": "states:DescribeExecution"}
+_OF_ONE_OPERATION = {
+    "limit_exceeded": "GenerateCredentialReport",
+    "unprocessed": "BatchWriteItem",
+    "entries_failed": "PutEvents",
+    "entries_throttled": "PutEvents",
+    "entries_malformed": "PutEvents",
+}
+_SERVICES = {"dynamodb": "dynamodb", "iam": "iam", "states": "stepfunctions", "events": "events"}
+_EXAMPLES = {
+    "dynamodb": "dynamodb:BatchWriteItem",
+    "iam": "iam:ListUsers",
+    "states": "states:DescribeExecution",
+    "events": "events:PutEvents",
+}
 
 
 @dataclass(frozen=True)
