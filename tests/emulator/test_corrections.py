@@ -192,6 +192,47 @@ class TestUsers:
         aws.iam.delete_user(UserName="Twin")
         aws.iam.create_user(UserName="twIN")
 
+    def test_a_renamed_user_keeps_all_but_name_path_and_arn(self, aws: Account) -> None:
+        iam = aws.iam
+        before = iam.create_user(UserName="maiden", Path="/a/")["User"]
+        iam.create_group(GroupName="renamed")
+        iam.add_user_to_group(GroupName="renamed", UserName="maiden")
+        iam.create_login_profile(UserName="maiden", Password="none")
+        device = iam.create_virtual_mfa_device(VirtualMFADeviceName="maiden")["VirtualMFADevice"]["SerialNumber"]
+        codes = {"AuthenticationCode1": "123456", "AuthenticationCode2": "123457"}
+        iam.enable_mfa_device(UserName="maiden", SerialNumber=device, **codes)
+        key = iam.create_access_key(UserName="maiden")["AccessKey"]["AccessKeyId"]
+        statement = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName="maiden", PolicyName="inline", PolicyDocument=policy)
+
+        iam.update_user(UserName="maiden", NewUserName="Married", NewPath="/b/")
+
+        after = iam.get_user(UserName="Married")["User"]
+        arn = "arn:aws:iam::000000000000:user/b/Married"
+        assert after == {**before, "UserName": "Married", "Path": "/b/", "Arn": arn}
+        with pytest.raises(iam.exceptions.NoSuchEntityException):
+            iam.get_user(UserName="maiden")
+        assert [group["GroupName"] for group in iam.list_groups_for_user(UserName="Married")["Groups"]] == ["renamed"]
+        assert iam.get_login_profile(UserName="Married")["LoginProfile"]["UserName"] == "Married"
+        assert [one["SerialNumber"] for one in iam.list_mfa_devices(UserName="Married")["MFADevices"]] == [device]
+        assert [one["AccessKeyId"] for one in iam.list_access_keys(UserName="Married")["AccessKeyMetadata"]] == [key]
+        assert iam.list_user_policies(UserName="Married")["PolicyNames"] == ["inline"]
+        # The old name is free, the new one is taken, and a user may change the case of its own.
+        iam.create_user(UserName="maiden")
+        iam.update_user(UserName="Married", NewUserName="married")
+        for taken in ("MAIDEN", "maiden"):
+            with pytest.raises(iam.exceptions.EntityAlreadyExistsException):
+                iam.update_user(UserName="married", NewUserName=taken)
+        with pytest.raises(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_user(UserName="Married")
+
+    def test_rename_defect(self, bare: Account) -> None:
+        bare.iam.create_user(UserName="maiden")
+        with pytest.raises(ClientError) as raised:
+            bare.iam.update_user(UserName="maiden", NewUserName="married")
+        defect("iam_update_user", error_code(raised) == "InvalidAction")
+
     def test_names_defect(self, bare: Account) -> None:
         bare.iam.create_user(UserName="Twin")
         try:

@@ -33,6 +33,7 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "iam_list_users": iam.list_users,
     "iam_user_fields": iam.user_fields,
     "iam_user_names": iam.user_names,
+    "iam_update_user": iam.update_user,
     "iam_access_keys": iam.access_keys,
     "iam_credential_report": credential_report.report,
     "iam_authorization_details": authorization_details.details,

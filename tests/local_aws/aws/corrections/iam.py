@@ -20,6 +20,8 @@ _MARKER_PREFIX = "after:"
 
 # An index, because to look for one user's among the keys of 5,000 users takes milliseconds. It may name deleted keys.
 _keys_of: dict[tuple[str, str], list[str]] = {}
+# An index, because 5,000 users compared with each other are 12.5 million comparisons. It may name deleted users.
+_names: dict[tuple[str, str], str] = {}
 
 
 def list_users() -> None:
@@ -103,23 +105,71 @@ def user_names() -> None:
     MiniStack creates both. To go when it refuses the second.
     """
     iam = service("iam")
-    # An index, because 5,000 users compared with each other are 12.5 million comparisons. It may name deleted users.
-    known: dict[tuple[str, str], str] = {}
 
     def refuse_twins(create: Any) -> Any:
         def handle(request: Any) -> Any:
             name = iam._p(request, "UserName")
-            key = (iam.get_account_id(), name.lower())
-            if key in known and known[key] in iam._users:
+            if _twin_of(name):
                 return iam._error(409, "EntityAlreadyExists", f"User with name {name} already exists.")
             response = create(request)
             if response[0] == 200:
-                known[key] = name
+                _remember(name)
             return response
 
         return handle
 
     iam._IAM_HANDLERS["CreateUser"] = refuse_twins(iam._IAM_HANDLERS["CreateUser"])
+
+
+def _twin_of(name: str) -> str:
+    """Return the user whose name differs in case at the most, empty for none."""
+    iam = service("iam")
+    twin = _names.get((iam.get_account_id(), name.lower()), "")
+    return twin if twin in iam._users else ""
+
+
+def _remember(name: str) -> None:
+    _names[service("iam").get_account_id(), name.lower()] = name
+
+
+def update_user() -> None:
+    """Let a user get another name or path.
+
+    AWS: UpdateUser changes name and path, and with them the ARN; the user keeps the ID, the credentials, the groups and
+    the policies. A name that another user has is refused with EntityAlreadyExists. (IAM API reference, UpdateUser.)
+
+    MiniStack does not know the operation. To go when it does.
+    """
+    iam = service("iam")
+
+    def handle(request: Any) -> Any:
+        name, path = iam._p(request, "UserName"), iam._p(request, "NewPath")
+        new = iam._p(request, "NewUserName") or name
+        if name not in iam._users:
+            return iam._error(404, "NoSuchEntity", f"The user with name {name} cannot be found.")
+        if _twin_of(new) not in {"", name}:
+            return iam._error(409, "EntityAlreadyExists", f"User with name {new} already exists.")
+        user = iam._users.pop(name)
+        user["UserName"], user["Path"] = new, path or user["Path"]
+        user["Arn"] = f"{user['Arn'].split(':user/')[0]}:user{user['Path']}{new}"
+        iam._users[new] = user
+        _remember(new)
+        for key in iam._access_keys.values():
+            key["UserName"] = new if key["UserName"] == name else key["UserName"]
+        for device in iam._mfa_devices.values():
+            device["User"] = new if device.get("User") == name else device.get("User")
+        for group in iam._groups.values():
+            group["Users"] = [new if member == name else member for member in group["Users"]]
+        if name in iam._login_profiles:
+            iam._login_profiles[new] = {**iam._login_profiles.pop(name), "UserName": new}
+        if name in iam._user_inline_policies:
+            iam._user_inline_policies[new] = iam._user_inline_policies.pop(name)
+        account = iam.get_account_id()
+        if (account, name) in _keys_of:
+            _keys_of[account, new] = _keys_of.pop((account, name))
+        return iam._xml(200, "UpdateUserResponse", "")
+
+    iam._IAM_HANDLERS["UpdateUser"] = handle
 
 
 def access_keys() -> None:
