@@ -56,8 +56,7 @@ class Deployment:
 
     def users(self) -> list[dict[str, Any]]:
         """Return the users as IAM has them."""
-        pages = self.aws.client("iam").get_paginator("list_users").paginate()
-        return [user for page in pages for user in page["Users"]]
+        return scan.users(self.aws.client)
 
 
 @contextmanager

@@ -71,8 +71,12 @@ def test_run_scans_verifies_and_takes_everything_down(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", facts["scan_timestamp"])
     assert facts["execution_arn"].startswith("arn:aws:states:")
     assert all(check["passed"] for check in facts["checks"])
-    posture = ("Administrators  ", "console-no-mfa", "admin-policy")
-    for word in ("AcquireLock", "30 users scanned", "Status          SUCCEEDED", "the lock is gone", *posture):
+    types = [event["detail-type"] for event in facts["changes"]["events"]]
+    assert {f"IAM User {word}" for word in ("Created", "Deleted", "Recreated", "Renamed", "Changed")} <= set(types)
+    assert types[-1] == "IAM User Scan Completed"
+    run_words = ("AcquireLock", "30 users scanned", "Status          SUCCEEDED", "the lock is gone")
+    posture_words = ("Administrators  ", "console-no-mfa", "admin-policy")
+    for word in (*run_words, *posture_words, "nina.newcomer came", "ok      nothing is told twice: "):
         assert word in done.stdout
     assert processes_of(tmp_path) == []
 

@@ -1,12 +1,15 @@
-"""``make run``: deploy, scan, verify, tell, and take everything down."""
+"""``make run``: deploy, scan, verify, tell; change the account and scan again; and take everything down."""
 
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.local_aws.aws import emulator
-from tests.local_aws.run import html_report, posture, report, scan
+from tests.local_aws.aws.emulator import Emulator
+from tests.local_aws.run import changes, html_report, posture, report, scan
 from tests.local_aws.run.steps import create_users, deploy, only_one, relative, say
 
 RUN_FACTS = "run.json"
@@ -29,18 +32,17 @@ def run(build: Path, users: int, port: int | None) -> int:
         with emulator.running(log_file=work_dir / "emulator.log", port=port) as aws:
             outputs = deploy(aws, work_dir)
             create_users(aws, users)
+            listener = changes.Listener(aws.client, outputs) if outputs["event_bus_arn"] else None
             say("Starting the scan")
             arn = scan.start(aws.client, outputs["state_machine_arn"])
             progress = report.Progress(print)
             execution = scan.follow(aws.client, arn, progress, waiting=progress.waiting)
             facts = scan.collect(aws.client, outputs, execution)
-            listed = aws.client("iam").get_paginator("list_users").paginate()
-            account = [user for page in listed for user in page["Users"]]
+            account = scan.users(aws.client)
             checks = scan.verify(execution, facts, account, _retention_days())
             checks += posture.verify(aws.client, facts.records, facts.manifest, _recorded_tags())
-            facts_file.write_text(
-                json.dumps(report.facts_as_json(execution, facts, checks, len(account)), indent=2, default=int) + "\n"
-            )
+            told = report.facts_as_json(execution, facts, checks, len(account))
+            _write(facts_file, told)
             picture_file.write_text(html_report.page(execution, facts, checks))
             for line in report.summary(execution, facts, checks):
                 print(line)
@@ -50,18 +52,53 @@ def run(build: Path, users: int, port: int | None) -> int:
             print("\nFindings, as `iam-user-monitor findings` counts them")
             for line in posture.findings(aws.client("dynamodb"), outputs["dynamodb_table_name"]):
                 print(f"  {line}")
+            if listener is not None and posture.is_current(facts.manifest) and all(check.passed for check in checks):
+                second, found = _second_scan(aws, outputs, listener, execution, len(account))
+                checks += found
+                told |= {"changes": second, "checks": report.checks_as_json(checks)}
+                _write(facts_file, told)
     print()
     print(f"Picture         {relative(picture_file)}")
     print(f"Facts for tools {relative(facts_file)}")
     print("Look further    `make up` leaves such an AWS running and prints the commands to explore it")
     passed = all(check.passed for check in checks)
-    say("Done: the scan is verified" if passed else "The scan is WRONG: see the failed checks above")
+    say("Done: the scans are verified" if passed else "The scan is WRONG: see the failed checks above")
     return 0 if passed else EXIT_FAILED_CHECK
+
+
+def _second_scan(
+    aws: Emulator, outputs: Mapping[str, Any], listener: changes.Listener, first: scan.Execution, users: int
+) -> tuple[dict[str, Any], list[scan.Check]]:
+    """Change the account, scan again, and hold what was announced against what was done; return that, and checks."""
+    baseline = changes.verify_baseline(listener.events(), users)
+    listener.sentences()
+    print()
+    say("Changing the account, and letting the four hours pass for which IAM keeps a credential report")
+    done = changes.change(aws, sign_in=not _activity_is_announced())
+    say("Starting the second scan")
+    execution = scan.follow(aws.client, scan.start(aws.client, outputs["state_machine_arn"]), lambda event: None)
+    scans = changes.Scans(first.scan_timestamp, execution.scan_timestamp, execution.arn, len(scan.users(aws.client)))
+    events = listener.events()
+    told = changes.verify(done, events, scans, listener.sentences())
+    told.checks[:0] = [baseline, changes.verify_publication(execution)]
+    print()
+    for line in changes.summary(told):
+        print(line)
+    facts = {"scan_timestamp": scans.second, "execution_arn": execution.arn}
+    return {**facts, "events": [event.as_json() for event in events]}, told.checks
+
+
+def _write(file: Path, facts: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(facts, indent=2, default=int) + "\n")
 
 
 def _recorded_tags() -> list[str]:
     keys: list[str] = json.loads(os.environ.get("TF_VAR_recorded_tags", "[]"))  # noqa: SIM112 - Terraform's spelling
     return keys
+
+
+def _activity_is_announced() -> bool:
+    return os.environ.get("TF_VAR_announce_activity") == "true"  # noqa: SIM112 - Terraform's spelling
 
 
 def _retention_days() -> int:

@@ -50,9 +50,8 @@ def verify(
     recorded_tags
         As the deployment has it.
     """
-    sections: Mapping[str, Mapping[str, Any]] = manifest.get("sections", {})
-    states = {name: sections.get(name, {}).get("state", "none") for name in ("credential_report", "authorization")}
-    generated = sections.get("credential_report", {}).get("generated_time", "")
+    states = _states(manifest)
+    generated = manifest.get("sections", {}).get("credential_report", {}).get("generated_time", "")
     iam = clients("iam")
     account = _Account(iam, frozenset(recorded_tags))
 
@@ -84,6 +83,16 @@ def verify(
         _check("credentials are as IAM tells user by user", {name: it for name, (it, _) in wrong.items()}, asked),
         _check("permissions are as IAM tells user by user", {name: it for name, (_, it) in wrong.items()}, asked),
     ]
+
+
+def is_current(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether a scan knows all of its users' posture."""
+    return set(_states(manifest).values()) == {"CURRENT"}
+
+
+def _states(manifest: Mapping[str, Any]) -> dict[str, str]:
+    sections: Mapping[str, Mapping[str, Any]] = manifest.get("sections", {})
+    return {name: sections.get(name, {}).get("state", "none") for name in ("credential_report", "authorization")}
 
 
 def counts(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:

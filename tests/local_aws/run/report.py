@@ -82,7 +82,6 @@ def summary(execution: Execution, facts: Facts, checks: Sequence[Check]) -> list
         f"Scan            {facts.scan_timestamp}",
         f"Path            {path_of(execution.visits)}",
         "",
-        "State            visits   seconds",
         *_state_times(execution.visits),
         "",
         f"Users scanned   {manifest.get('users_scanned', 0):,}",
@@ -111,7 +110,9 @@ def _state_times(visits: Sequence[Visit]) -> list[str]:
     for visit in visits:
         count, seconds = totals.get(visit.state, (0, 0.0))
         totals[visit.state] = (count + 1, seconds + visit.seconds)
-    return [f"  {name:<15}{count:>6}{seconds:>10.2f}" for name, (count, seconds) in totals.items()]
+    width = max(map(len, totals), default=0) + 1
+    head = f"{'State':<{width}}   visits   seconds"
+    return [head, *(f"  {name:<{width}}{count:>6}{seconds:>10.2f}" for name, (count, seconds) in totals.items())]
 
 
 def commands_to_look_further(environment_file: str) -> list[str]:
@@ -187,8 +188,13 @@ def facts_as_json(execution: Execution, facts: Facts, checks: Sequence[Check], u
         "history_events": execution.history_events,
         "largest_payload_bytes": execution.largest_payload,
         "path": [visit.state for visit in execution.visits],
-        "checks": [{"name": check.name, "passed": check.passed, "found": check.found} for check in checks],
+        "checks": checks_as_json(checks),
     }
+
+
+def checks_as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """Return what was looked at, whether it was right, and what was found."""
+    return [{"name": check.name, "passed": check.passed, "found": check.found} for check in checks]
 
 
 def _whole(value: Any) -> int | None:

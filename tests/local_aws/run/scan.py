@@ -67,6 +67,11 @@ class Execution:
     events: list[dict[str, Any]] = field(repr=False)
 
     @property
+    def scan_timestamp(self) -> str:
+        """The time of its start, by which all its records go."""
+        return _iso(self.started)
+
+    @property
     def visits(self) -> list[Visit]:
         """The states in the order in which they were entered."""
         return list(visits(self.events))
@@ -118,6 +123,12 @@ class Facts:
     metrics: dict[str, float | None]
     lock: dict[str, Any] | None
     manifest: dict[str, Any]
+
+
+def users(clients: Clients) -> list[dict[str, Any]]:
+    """Return the account's users as IAM has them, in the shape of ListUsers."""
+    pages = clients("iam").get_paginator("list_users").paginate()
+    return [user for page in pages for user in page["Users"]]
 
 
 def start(clients: Clients, state_machine_arn: str) -> str:
@@ -219,7 +230,7 @@ def visits(events: list[dict[str, Any]]) -> Iterator[Visit]:
 def collect(clients: Clients, outputs: Mapping[str, Any], execution: Execution) -> Facts:
     """Read what the scan of an execution left behind, by the ways that the documentation names."""
     table, index = outputs["dynamodb_table_name"], outputs["scan_index_name"]
-    timestamp = execution.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    timestamp = execution.scan_timestamp
     dynamodb = clients("dynamodb")
     everything = [
         _plain(item) for page in dynamodb.get_paginator("scan").paginate(TableName=table) for item in page["Items"]
