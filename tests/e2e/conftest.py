@@ -15,7 +15,7 @@ from tests.local_aws.aws import emulator
 from tests.local_aws.aws.emulator import Emulator
 from tests.local_aws.aws.users import create_users
 from tests.local_aws.deploy.terraform import Terraform
-from tests.local_aws.run import scan
+from tests.local_aws.run import changes, scan
 from tests.support.paths import REPOSITORY
 
 USERS = 1100  # three pages
@@ -53,6 +53,10 @@ class Deployment:
         )
         item: dict[str, Any] | None = found.get("Item")
         return item
+
+    def listener(self) -> changes.Listener:
+        """Listen to the events that it announces from now on, with a rule of the test's own."""
+        return changes.Listener(self.aws.client, self.outputs)
 
     def users(self) -> list[dict[str, Any]]:
         """Return the users as IAM has them."""

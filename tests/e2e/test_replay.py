@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.conftest import Deployment, deployed
 from tests.e2e.test_faults import attempts
 from tests.local_aws.aws import faults
-from tests.local_aws.run import scan
+from tests.local_aws.run import changes, scan
 from tests.support.waiting import eventually, next_second
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         yield deployment
 
 
+@pytest.fixture(scope="module")
+def listener(deployment: Deployment) -> changes.Listener:
+    return deployment.listener()
+
+
 @pytest.fixture(autouse=True)
 def mended(deployment: Deployment) -> Iterator[None]:
     """Let no fault, and no scan of the same second, reach another test."""
@@ -46,15 +51,22 @@ def mended(deployment: Deployment) -> Iterator[None]:
     faults.mend(deployment.aws)
 
 
-def test_after_a_complete_scan(deployment: Deployment) -> None:
+def test_after_a_complete_scan(deployment: Deployment, listener: changes.Listener) -> None:
+    """Which had something to announce."""
+    deployment.run()
+    next_second()
+    changes.change(deployment.aws)
     execution = deployment.run()
     assert execution.status == "SUCCEEDED", execution.cause
+    assert execution.output["changes"]["events"] > 1
 
-    nothing_changes(deployment, scan.invocations_of(deployment.aws.client, execution.arn))
+    nothing_changes(deployment, listener, scan.invocations_of(deployment.aws.client, execution.arn))
     the_next_scan_is_right(deployment)
 
 
-def test_after_a_scan_that_failed_and_was_redriven_to_its_end(deployment: Deployment) -> None:
+def test_after_a_scan_that_failed_and_was_redriven_to_its_end(
+    deployment: Deployment, listener: changes.Listener
+) -> None:
     """With the calls of both attempts, and CleanUp's."""
     faults.inject(deployment.aws, faults.fault("iam:ListUsers", "access_denied", "2-"))
     execution = deployment.run()
@@ -64,13 +76,13 @@ def test_after_a_scan_that_failed_and_was_redriven_to_its_end(deployment: Deploy
     assert deployment.redrive(execution.arn).status == "SUCCEEDED"
 
     calls = [*scan.invocations_of(deployment.aws.client, execution.arn), told]
-    nothing_changes(deployment, calls)
+    nothing_changes(deployment, listener, calls)
     functions = {call.function for call in calls}
     assert functions == set(deployment.outputs["lambda_function_names"].values()), "no function is left out"
     the_next_scan_is_right(deployment)
 
 
-def test_after_a_scan_that_was_stopped(deployment: Deployment) -> None:
+def test_after_a_scan_that_was_stopped(deployment: Deployment, listener: changes.Listener) -> None:
     """It may get records that it had not written; it stays ABORTED, with what its manifest says."""
     faults.inject(deployment.aws, faults.fault("dynamodb:BatchWriteItem", "timeout", "4-"))
     arn = deployment.start()
@@ -82,7 +94,7 @@ def test_after_a_scan_that_was_stopped(deployment: Deployment) -> None:
     faults.mend(deployment.aws)
 
     calls = [*scan.invocations_of(deployment.aws.client, arn), end_of(deployment, execution)]
-    nothing_changes(deployment, calls, records_too=False)
+    nothing_changes(deployment, listener, calls, records_too=False)
     the_next_scan_is_right(deployment)
     # And it can still be redriven
     assert deployment.redrive(arn).status == "SUCCEEDED"
@@ -90,13 +102,16 @@ def test_after_a_scan_that_was_stopped(deployment: Deployment) -> None:
     assert (facts.manifest["status"], len(facts.records)) == ("COMPLETE", USERS)
 
 
-def nothing_changes(deployment: Deployment, calls: list[scan.Invocation], *, records_too: bool = True) -> None:
+def nothing_changes(
+    deployment: Deployment, listener: changes.Listener, calls: list[scan.Invocation], *, records_too: bool = True
+) -> None:
     """Make calls again, each of them twice, shuffled and side by side."""
     seed = int(os.environ.get("REPLAY_SEED") or time.time_ns() % 1_000_000)
     print(f"To replay in this order again: REPLAY_SEED={seed}")
     again = calls * 2
     random.Random(seed).shuffle(again)
     assert len({call.function for call in calls}) >= 4
+    listener.events()
     before, attempts_before = items(deployment), attempts(deployment)
     functions = deployment.aws.client("lambda")
 
@@ -118,6 +133,7 @@ def nothing_changes(deployment: Deployment, calls: list[scan.Invocation], *, rec
     assert after == before
     assert deployment.lock() is None
     assert attempts(deployment) == attempts_before, "metrics were emitted again"
+    assert listener.events() == [], "changes were announced again"
 
 
 def the_next_scan_is_right(deployment: Deployment) -> None:
