@@ -4,6 +4,7 @@ import contextlib
 import gc
 import importlib
 import json
+import math
 import os
 import pkgutil
 import random
@@ -50,18 +51,22 @@ class Result:
     world: World
 
 
-KNOWN: dict[Setting, set[int]] = {}
-"""By setting, the states from which all went well without another deviation: a run that comes there need not go on."""
+KNOWN: dict[Setting, dict[int, int]] = {}
+"""By setting, the states from which all went well without another deviation, and how many moments that took until rest.
+
+A run that comes there, and does not deviate in as many moments, need not go on.
+"""
 
 
 def run(chooser: Chooser, setting: Setting, *, tell: bool = False) -> Result:
     """Run one world from its first start to its aftermath, under :func:`installed`."""
     world = World(chooser, setting, tell=tell)
-    world.known = None if tell else KNOWN.setdefault(setting, set())
+    world.known = None if tell else KNOWN.setdefault(setting, {})
     violation = None
     try:
         world.start([json.loads(setting.input)])
         world.settle()
+        world.rested = world.moments
         for invariant in invariants.REST:
             invariant(world)
         invariants.aftermath(world)
@@ -72,7 +77,7 @@ def run(chooser: Chooser, setting: Setting, *, tell: bool = False) -> Result:
         if world.story is not None:
             world.story.append(f"           !!! {found}")
     if violation is None and world.known is not None:
-        world.known |= world.passed
+        world.known |= {state: max(0, world.rested - moment) for state, moment in world.passed.items()}
     return Result(getattr(chooser, "deviations", []), setting, violation, world)
 
 
@@ -82,7 +87,6 @@ class AtRandom:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.most = self.random.choice((1, 2, 3, 3, 4, 5, 6, 8, 12))
-        self.done = False
         self.setting = self.random.choice(SETTINGS)
         if self.random.random() < 0.05:
             self.setting = replace(self.setting, input=self.random.choice(INPUTS))
@@ -93,11 +97,27 @@ class AtRandom:
         }
         self.deviations: list[Deviation] = []
         self._seen: Counter[str] = Counter()
+        self.quiet: float = self._wait()
+
+    def _wait(self) -> float:
+        """Draw for how many moments nothing is picked."""
+        wait = 0
+        while self.random.random() >= self.often:
+            wait += 1
+        return wait
 
     def __call__(self, world: World, label: str, others: Callable[[], Iterator[Option]]) -> Option | None:
         self._seen[label] += 1
-        if self.done or self.random.random() >= self.often:
+        if self.quiet > 0:
+            self.quiet -= 1
             return None
+        chosen = self._pick(others)
+        if chosen is not None:
+            self.deviations.append((label, self._seen[label], chosen.label))
+        self.quiet = self._wait() if len(self.deviations) < self.most else math.inf
+        return chosen
+
+    def _pick(self, others: Callable[[], Iterator[Option]]) -> Option | None:
         by_kind: dict[str, list[Option]] = {}
         for option in others():
             if option.kind in self.kinds:
@@ -105,19 +125,17 @@ class AtRandom:
         if not by_kind:
             return None
         late = "overtake" in by_kind and self.random.random() < LATE
-        chosen = self.random.choice(by_kind["overtake" if late else self.random.choice(list(by_kind))])
-        self.deviations.append((label, self._seen[label], chosen.label))
-        self.done = len(self.deviations) >= self.most
-        return chosen
+        return self.random.choice(by_kind["overtake" if late else self.random.choice(list(by_kind))])
 
 
 class AsTold:
     """Deviates as a list of deviations says; one whose moment does not come is left out."""
 
+    quiet: float = 0
+
     def __init__(self, deviations: Sequence[Deviation]) -> None:
         self.deviations = list(deviations)
         self.left = list(deviations)
-        self.done = False
         self._seen: Counter[str] = Counter()
 
     def __call__(self, world: World, label: str, others: Callable[[], Iterator[Option]]) -> Option | None:
@@ -137,7 +155,7 @@ class Story:
     With ``=>>`` it happens again and again, until it cannot. A moment is named by what would happen otherwise.
     """
 
-    done = False
+    quiet: float = 0
 
     def __init__(self, text: str) -> None:
         self.left = [line.strip().split(" =", 1) for line in text.strip().splitlines()]
@@ -171,7 +189,7 @@ class Numbered:
         self.widths: list[tuple[int, int]] = []
         self.spared = 0
         self.deviations: list[Deviation] = []
-        self.done = met is None and not deviations
+        self.quiet: float = math.inf if met is None and not deviations else 0
         self._seen: Counter[str] = Counter()
 
     def __call__(self, world: World, label: str, others: Callable[[], Iterator[Option]]) -> Option | None:
@@ -180,7 +198,7 @@ class Numbered:
         if self.moment in self.told:
             chosen = list(others())[self.told[self.moment]]
             self.deviations.append((label, self._seen[label], chosen.label))
-            self.done = self.met is None and self.moment == self.last
+            self.quiet = math.inf if self.met is None and self.moment == self.last else 0
             return chosen
         if self.met is not None and self.moment > self.last:
             width = sum(1 for _ in others())

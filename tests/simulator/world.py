@@ -8,6 +8,7 @@ world is a list of the moments at which something else than the first option was
 import importlib
 import json
 import marshal
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ EPOCH = 1_790_000_000.0
 CALL_SECONDS = 0.05
 FUNCTION_SECONDS = 300
 MAX_MOMENTS = 1500
+WORTH_KNOWING = 10
+"""In how many moments nothing may be picked that it is worth to look whether the state is known."""
 
 # How often each kind of event may happen in one run. "overtake" (another call goes first) is not limited.
 BUDGET = {
@@ -146,8 +149,8 @@ class Option:
 class Chooser(Protocol):
     """Picks what happens."""
 
-    done: bool
-    """Nothing else will be picked any more."""
+    quiet: float
+    """For how many moments nothing will be picked, as far as it knows."""
 
     def __call__(self, world: "World", label: str, others: Callable[[], Iterator[Option]]) -> Option | None:
         """Return another option than what happens if nothing goes wrong, which has this label; or None."""
@@ -256,9 +259,12 @@ class World:
         self.writer: Invocation | None = None
         self.happened: Counter[str] = Counter()
         self.moments = 0
-        self.known: set[int] | None = None
-        """States from which nothing goes wrong, where these are to be noted and used."""
-        self.passed: set[int] = set()
+        self.known: dict[int, int] | None = None
+        """States from which nothing goes wrong and the moments from there to rest, where they are noted and used."""
+        self.passed: dict[int, int] = {}
+        """States since the last deviation, and at which moment."""
+        self.rested = 0
+        """The moment at which nothing was left to happen."""
         self._checked = False
         self.events_lost = False
         self.story: list[str] | None = [] if tell else None
@@ -575,33 +581,39 @@ class World:
                     if self.story is not None:
                         self._tell(f"*** {other.label}")
                     self._checked = False
+                    self.passed.clear()
                     other.act()
                     continue
-            if self.known is not None and (act is None or label.endswith(" begins")) and self._is_known():
+            if self.known is not None and (act is None or label.endswith(" begins")) and self._is_known(self.known):
                 raise Known
             if act is None:
                 return
             act()
 
-    def _is_known(self) -> bool:
+    def _is_known(self, known: dict[int, int]) -> bool:
         """Tell whether all goes well from here, where nothing else deviates. Asked rarely: it costs."""
-        if self._checked or (self.chooser is not None and not self.chooser.done):
+        quiet = math.inf if self.chooser is None else self.chooser.quiet
+        if self._checked or quiet < WORTH_KNOWING:
             return False
         self._checked = True
-        assert self.known is not None
         state = self.state()
-        self.passed.add(state)
-        return state in self.known
+        left = known.get(state)
+        if left is not None and left <= quiet:
+            self.rested = self.rested or self.moments + left
+            return True
+        self.passed[state] = self.moments
+        return False
 
     def state(self) -> int:
         """Return a hash of everything that what follows depends on. Of instants only their order counts."""
         lock = self.lock()
+        seconds = [x.scan_timestamp for x in self.executions]
         fields = (
             [v if k[0].startswith("__") else (*k, v["ttl"]) for k, v in sorted(self.table.items.items())],
             [
                 (x.status, x.redrives, x.stale_tasks, x.run.state, x.run.data, x.run.iterations, x.complete_before,
                  [(end.attempt, end.status, end.told, end.needs_metrics) for end in x.ends],
-                 (self.clock - x.started) // LEASE_SECONDS) for x in self.executions
+                 (self.clock - x.started) // LEASE_SECONDS, seconds.index(x.scan_timestamp)) for x in self.executions
             ],
             [
                 (one.step, one.attempt, one.waiter is None, one.payload, one.answers, one.skew, one.outcome, one.tries,

@@ -1,0 +1,37 @@
+"""What saves work changes nothing: runs that join others."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulator import explore
+from tests.simulator.explore import AsTold, AtRandom, Deviation
+from tests.simulator.world import Setting, World
+
+SEEDS = range(120)
+
+
+@pytest.fixture(autouse=True)
+def installed() -> Iterator[None]:
+    with explore.installed():
+        yield
+
+
+def test_a_run_that_joins_another_would_have_gone_the_same_way() -> None:
+    def deviations(*, tell: bool) -> list[list[Deviation]]:
+        results = [explore.run(chooser := AtRandom(seed), chooser.setting, tell=tell) for seed in SEEDS]
+        assert [result.violation for result in results] == [None] * len(SEEDS)
+        return [result.deviations for result in results]
+
+    assert deviations(tell=False) == deviations(tell=True)
+
+
+def test_a_scan_of_the_same_second_is_another_state() -> None:
+    states = set()
+    for same_second in (False, True):
+        one = World(AsTold([]), Setting(1))
+        one.start()
+        one.start(same_second=same_second)
+        states.add(one.state())
+
+    assert len(states) == 2
