@@ -28,7 +28,7 @@ from functions.shared import clients, step, timestamps
 from functions.shared import metrics as shared_metrics
 from functions.write_batch import handler as write_batch
 from tests.simulator import invariants
-from tests.simulator.world import BUDGET, Chooser, Client, Known, Option, Setting, Violation, World
+from tests.simulator.world import BUDGET, MEMORY, Chooser, Client, Known, Option, Setting, Violation, World
 
 Deviation = tuple[str, int, str]
 """Where something else happens than what would: the label of that, for the how manieth time, and what happens."""
@@ -314,6 +314,7 @@ def installed() -> Iterator[None]:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
         KNOWN.clear()
+        MEMORY.clear()
 
 
 @contextlib.contextmanager

@@ -1,12 +1,13 @@
-"""What saves work changes nothing: runs that join others."""
+"""What saves work changes nothing: runs that join others, and handlers that are remembered."""
 
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 
-from tests.simulator import explore
+from tests.simulator import explore, world
 from tests.simulator.explore import AsTold, AtRandom, Deviation
-from tests.simulator.world import Setting, World
+from tests.simulator.world import Memory, Setting, World
 
 SEEDS = range(120)
 
@@ -15,6 +16,20 @@ SEEDS = range(120)
 def installed() -> Iterator[None]:
     with explore.installed():
         yield
+
+
+def stories(memory: Memory) -> list[list[str] | None]:
+    with mock.patch.object(world, "MEMORY", memory):
+        return [explore.run(chooser := AtRandom(seed), chooser.setting, tell=True).world.story for seed in SEEDS]
+
+
+def test_a_remembered_handler_does_the_same() -> None:
+    told = stories(Memory(most=0))
+
+    memory = Memory()
+    assert stories(memory) == told
+    assert stories(memory) == told, "now from memory alone"
+    assert memory.kept > 0
 
 
 def test_a_run_that_joins_another_would_have_gone_the_same_way() -> None:

@@ -96,6 +96,47 @@ class Execution:
         return datetime.fromtimestamp(self.started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+Call = tuple[str, str, dict[str, Any]]
+"""Service, operation and request."""
+Outcome = tuple[Any, TaskError | None]
+
+
+@dataclass(eq=False)
+class Stop:
+    """Where a handler stops: the call that it wants to make, or its outcome; and where it stops next, by the answer.
+
+    Given the same, at the same time, a handler does the same: it need not run again for that.
+    """
+
+    call: Call | None
+    outcome: Outcome | None
+    following: dict[int, "Stop"] = field(default_factory=dict)
+
+
+@dataclass
+class Memory:
+    """Where the handlers stop first, by what they are given; good for as long as the functions are the same."""
+
+    first: dict[int, Stop] = field(default_factory=dict)
+    most: int = 30_000
+    """How many stops to keep in all: the frequent ones are among the first."""
+    kept: int = 0
+
+    def keep(self, stops: dict[int, Stop], key: int, stop: Stop) -> None:
+        """Remember a stop, if there is room."""
+        if self.kept < self.most:
+            stops[key] = stop
+            self.kept += 1
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.first.clear()
+        self.kept = 0
+
+
+MEMORY = Memory()
+
+
 @dataclass(eq=False)
 class Invocation:
     """One invocation of a function, or the state machine's own call; without a waiter, nobody hears its answer."""
@@ -110,12 +151,17 @@ class Invocation:
     end: End | None = None
     tries: int = 1
     skew: float = 0.0
-    worker: greenlet | None = None
     began: float = 0.0
     answers: list[Any] = field(default_factory=list)
     """All the answers it got: with its payload, they make its state."""
-    pending: tuple[str, str, dict[str, Any]] | None = None
-    outcome: tuple[Any, TaskError | None] | None = None
+    pending: Call | None = None
+    outcome: Outcome | None = None
+    stop: Stop | None = None
+    worker: "Worker | None" = None
+    """Its coroutine, which may be behind: it has heard so many entries of ``told`` only."""
+    told: list[tuple[float, dict[str, str], Any]] = field(default_factory=list)
+    """The time, the environment and the answer that every stretch of it began with."""
+    heard: int = 0
 
     @property
     def next(self) -> str:
@@ -281,7 +327,7 @@ class World:
         """Stop before a call; return its answer when it was let through."""
         worker = getcurrent()
         assert isinstance(worker, Worker)
-        worker.invocation.pending = (service, operation, request)
+        worker.invocation.pending = service, operation, request
         return self._hub.switch()
 
     def now(self) -> float:
@@ -372,27 +418,54 @@ class World:
         return answer
 
     def _resume(self, invocation: Invocation, answer: Any) -> None:
-        assert invocation.worker is not None
-        invocation.pending = None
+        assert invocation.stop is not None
         invocation.answers.append(answer)
-        if isinstance(answer, Exception):
-            self._returned(invocation, invocation.worker.throw(answer))
-        else:
-            self._returned(invocation, invocation.worker.switch(answer))
+        self._proceed(invocation, answer, invocation.stop.following)
 
     def _begin(self, invocation: Invocation) -> None:
         if invocation.execution.status == "RUNNING" and invocation.end is None:
             # One that began late, after a redrive, is as good as one of the attempt that runs.
             invocation.attempt = invocation.execution.attempt
         invocation.began = self.clock
-        invocation.worker = Worker(_handle, parent=self._hub)
-        invocation.worker.invocation = invocation
-        self._returned(invocation, invocation.worker.switch(invocation))
+        self._proceed(invocation, (invocation.step, invocation.payload), MEMORY.first)
 
-    def _returned(self, invocation: Invocation, result: Any) -> None:
-        assert invocation.worker is not None
-        if not invocation.worker.dead:
-            return
+    def _proceed(self, invocation: Invocation, given: Any, stops: dict[int, Stop]) -> None:
+        """Go to the handler's next stop, as it is remembered, or by running it."""
+        invocation.told.append((self.clock, self.environment, given))
+        text = repr((given.response, given) if isinstance(given, ClientError) else given)
+        key = hash((text, self.clock + invocation.skew, *self.environment.values()))
+        stop = stops.get(key)
+        if stop is None:
+            stop = self._run_on(invocation)
+            MEMORY.keep(stops, key, stop)
+        invocation.stop, invocation.pending = stop, stop.call
+        if stop.outcome is not None:
+            self._returned(invocation, stop.outcome)
+        elif stop.call is not None and stop.call[1] == "transact_write_items":
+            # As botocore does: what it sends twice has the same token, and nothing else has.
+            self._tokens += 1
+            service, operation, request = stop.call
+            invocation.pending = service, operation, {"ClientRequestToken": str(self._tokens), **request}
+
+    def _run_on(self, invocation: Invocation) -> Stop:
+        """Run the handler to its next stop; whatever it did not run for, it does first, at its time."""
+        worker = invocation.worker
+        if worker is None:
+            worker = invocation.worker = Worker(_handle, parent=self._hub)
+            worker.invocation = invocation
+        result: Any = None
+        now = self.clock, self.environment
+        for clock, environment, given in invocation.told[invocation.heard :]:
+            self.clock, self.environment = clock, environment
+            if isinstance(given, Exception):
+                result = worker.throw(given)
+            else:
+                result = worker.switch(given if worker else invocation)
+        self.clock, self.environment = now
+        invocation.heard = len(invocation.told)
+        return Stop(None, result) if worker.dead else Stop(invocation.pending, None)
+
+    def _returned(self, invocation: Invocation, result: Outcome) -> None:
         invocation.outcome = result
         if self.story is not None:
             self._tell(f"{invocation.label} ends: {result[1] or 'returns'}")
@@ -445,6 +518,7 @@ class World:
         copy.worker = Worker(partial(_alone, call), parent=self._hub)
         copy.worker.invocation = copy
         copy.worker.switch(None)
+        copy.stop = Stop(copy.pending, None)
         self.invocations.append(copy)
         self.go(invocation)
 
@@ -515,7 +589,7 @@ class World:
                 run.context["Execution"]["RedriveCount"] = execution.redrives
         result, error = self._hub.switch()
         if error is not None:
-            raise error
+            raise TaskError(error.name, error.cause, for_good=error.for_good)
         return result
 
     def _gather(self, iterations: list[Callable[[], Any]]) -> list[Any]:
@@ -617,7 +691,7 @@ class World:
             ],
             [
                 (one.step, one.attempt, one.waiter is None, one.payload, one.answers, one.skew, one.outcome, one.tries,
-                 one.end, one is self._last, one.worker is None, one.began > one.execution.redriven)
+                 one.end, one is self._last, one.next, one.began > one.execution.redriven)
                 for one in self.invocations
             ],
             [(x.name, end.attempt) for x, end in self.events],
@@ -685,7 +759,7 @@ class World:
         yield Option("user", "a user is created", lambda: self.iam.users.update({"a-new-user": self.clock}))
         if len(self.iam.users) > 1:
             yield Option("user", "the first user is deleted", lambda: void(self.iam.users.pop(min(self.iam.users))))
-        yield Option("retention", "retention_days is lowered", lambda: self.environment.update(RETENTION_DAYS="40"))
+        yield Option("retention", "retention_days is lowered", partial(self._set, RETENTION_DAYS="40"))
 
     def _faults(self, one: Invocation) -> Iterator[Option]:
         if one.waiter is not None:
@@ -736,7 +810,11 @@ class World:
     def end_faults(self) -> None:
         """Let nothing go wrong any more, and pages be large: what follows is short."""
         self.chooser, self._checked = None, False
-        self.environment.update(PAGE_SIZE="100", BATCH_SIZE="100")
+        self._set(PAGE_SIZE="100", BATCH_SIZE="100")
+
+    def _set(self, **variables: str) -> None:
+        """Change the environment of the functions."""
+        self.environment = {**self.environment, **variables}
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -863,7 +941,6 @@ class Client:
 
     def __init__(self, service: str) -> None:
         self._service = service
-        self._tokens = 0
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         if operation.startswith("_"):
@@ -871,10 +948,6 @@ class Client:
         service = self._service
 
         def call(**request: Any) -> Any:
-            if operation == "transact_write_items" and "ClientRequestToken" not in request:
-                # As botocore does: what it sends twice has the same token.
-                self._tokens += 1
-                request["ClientRequestToken"] = str(self._tokens)
             return World.current.call(service, operation, request)
 
         setattr(self, operation, call)
