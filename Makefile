@@ -103,8 +103,11 @@ mend: $(INSTALLED) ## Let every call on it succeed again
 	@$(PY) -m tests.local_aws mend
 
 .PHONY: test
-test: lint typecheck ## Run everything that CI runs
-	@$(MAKE) pytest TESTS=tests
+# Tests wait for others half of the time: the slow checks calculate meanwhile. What they found stands at the end.
+test: style ## Run everything that CI runs
+	@$(MAKE) security typecheck > build/checks.log 2>&1 & checks=$$!; trap 'kill $$checks 2> /dev/null || true' EXIT; \
+	  failed=0; $(MAKE) pytest TESTS=tests || failed=$$?; \
+	  wait $$checks || failed=$$?; trap - EXIT; cat build/checks.log; exit $$failed
 
 .PHONY: test-unit test-statemachine test-emulator test-terraform test-e2e
 test-unit: ## Run the tests of the functions
@@ -145,10 +148,14 @@ test-aws: on-aws $(INSTALLED) ## Try the stack that is deployed to your AWS acco
 pytest: $(INSTALLED) $(PACKAGE)
 	@$(PY) -m pytest -p no:cacheprovider $(call option,WORKERS,--numprocesses) --dist loadfile --no-loadscope-reorder $$ASKED_TESTS
 
-.PHONY: lint
-lint: $(INSTALLED) $(CHECKOV_INSTALLED) ## Check style and format, and scan the configuration for security
+.PHONY: lint style security
+lint: style security ## Check style and format, and scan the configuration for security
+
+style: $(INSTALLED)
 	@$(VENV)/bin/ruff check --no-cache .
 	@$(VENV)/bin/ruff format --no-cache --check .
+
+security: $(CHECKOV_INSTALLED)
 	@$(CHECKOV)/bin/checkov --directory terraform --skip-path tests --framework terraform --skip-download --quiet --compact
 
 .PHONY: typecheck
