@@ -41,6 +41,8 @@ resume_at: dict[str, tuple[str, Any]] = {}
 """The state, and its input, at which an execution that is being redriven begins."""
 
 _syntaxes: dict[str, Any] = {}
+_valid: set[str] = set()
+_interpreters_clients: dict[str, Any] = {}
 """Definitions that were parsed in this process, by their text."""
 
 Invoke = Callable[[str, Any, Callable[[Any], Any]], Any]
@@ -110,7 +112,6 @@ class Engine:
     redrives: dict[str, list[datetime]] = field(default_factory=dict)
     """When executions were redriven, by their ARN."""
     _former_events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    _clients: dict[str, Any] = field(default_factory=dict)
     _running: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -302,10 +303,13 @@ class Engine:
 
     def client(self, service: str) -> Any:
         """Return a client for the account."""
-        # One for all of the engine's life: making one takes longer than what it does here.
-        if service not in self._clients:
-            self._clients[service] = boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
-        return self._clients[service]
+        return _client(service)
+
+
+@functools.cache
+def _client(service: str) -> Any:
+    """Return a client for all engines: making one takes longer than what it does here, and moto is behind any."""
+    return boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
 
 
 @contextmanager
@@ -428,6 +432,7 @@ def _deploy(running: Engine, map_concurrency: int) -> str:
     return arn
 
 
+@functools.cache
 def _empty_zip() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -536,12 +541,14 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     - DynamoDB: calls in several threads get between the condition and the write of each other, and a transaction that
       is cancelled takes back what others have written meanwhile.
 
-    Some things are no corrections, but take less time: a definition is parsed once, not at every start of an execution,
-    and so is a JSON path; and the interpreter keeps its clients.
+    Some things are no corrections, but take less time: a definition is validated once, and parsed once, not at every
+    start of an execution, and so is a JSON path; the interpreter keeps its clients; and of the sixty members that an
+    answer may have, as an event of the history, only those that it has are looked for under each of their names.
 
     A DeleteItem goes through ``invoke``, too, under the name ``release_lock``.
     """
     from moto.awslambda_simple.models import LambdaSimpleBackend
+    from moto.core.serialize import ResponseSerializer
     from moto.dynamodb.exceptions import DynamodbException
     from moto.dynamodb.responses import DynamoHandler
     from moto.iam.responses import IamResponse
@@ -562,10 +569,12 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
     from moto.stepfunctions.parser.backend.execution import Execution as MotoExecution
     from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+    from moto.stepfunctions.parser.models import StepFunctionsParserBackend
     from moto.stepfunctions.responses import StepFunctionResponse
 
     parse_anew = AmazonStateLanguageParser.parse
-    made: dict[str, Any] = {}
+    validate_anew = StepFunctionsParserBackend._validate_definition
+    serialize_member: Any = ResponseSerializer._serialize_structure_member
     environment_of = ExecutionWorker._get_evaluation_environment
     entrypoint_of = ExecutionWorker._get_evaluation_entrypoint
     set_error = Environment.set_error
@@ -586,11 +595,21 @@ def corrected_moto(running: Engine) -> Iterator[None]:
         # What is evaluated is each execution's own.
         return Preprocessor().visit(_syntaxes[text]), _syntaxes[text]
 
+    def validate(definition: str) -> None:
+        if definition not in _valid:
+            validate_anew(definition)
+            _valid.add(definition)
+
     def client_of(**settings: Any) -> Any:
-        service = settings["service_name"]
-        if service not in made:
-            made[service] = boto3.client(**settings)
-        return made[service]
+        service: str = settings["service_name"]
+        if service not in _interpreters_clients:
+            _interpreters_clients[service] = boto3.client(**settings)
+        return _interpreters_clients[service]
+
+    def serialize_what_is_there(self: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if isinstance(value, dict) and key not in value and value.keys() <= shape.parent.members.keys():
+            return
+        serialize_member(self, serialized, value, shape, key)
 
     def entrypoint(self: Any) -> Any:
         program: Any = entrypoint_of(self)
@@ -698,6 +717,8 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     with (
         mock.patch.multiple(DynamoHandler, **writes | {"delete_item": release}),
         mock.patch.object(AmazonStateLanguageParser, "parse", staticmethod(parse)),
+        mock.patch.object(StepFunctionsParserBackend, "_validate_definition", staticmethod(validate)),
+        mock.patch.object(ResponseSerializer, "_serialize_structure_member", serialize_what_is_there),
         mock.patch.object(boto_client, "boto3", mock.Mock(client=client_of)),
         mock.patch.object(json_path, "parse", _parse_path),
         mock.patch.object(MotoExecution, "stop", stop_at_once),
