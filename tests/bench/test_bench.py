@@ -32,8 +32,8 @@ def test_the_cost_of_a_scan_is_what_the_price_list_says() -> None:
     assert found.writes_and_reads == pytest.approx(154_760 * 0.625e-6 + 730 * (4 + 5 * 2) * 0.125e-6)
     assert found.storage == pytest.approx((0.07776 + 0.002688) * (2 * 0.25 + 0.20))
     assert found.logs_and_traces == pytest.approx((730 * (5 * 1500 + 46 * 700)) / 1e9 * 0.50 + 730 * 5e-6)
-    assert (found.metrics, found.alarms) == pytest.approx((1.50, 1.30))
-    assert found.total == pytest.approx(3.07, abs=0.02)
+    assert (found.metrics, found.alarms) == pytest.approx((1.50, 1.40))
+    assert found.total == pytest.approx(3.17, abs=0.02)
 
 
 def test_a_free_allowance_is_never_paid_out() -> None:
