@@ -157,6 +157,14 @@ def test_whatever_is_wrong_with_the_end_is_found(name: str, value: object) -> No
     ]
 
 
+def test_root_has_no_name_in_a_sentence() -> None:
+    deed = Done("root lost its MFA", "IAM User Changed", changes.ROOT, None)
+    facts = {"user_name": changes.ROOT, "user_id": None}
+    for summary, right in (("The root user of account 1 has changed", True), ("Somebody has changed", False)):
+        event = Event("IAM User Changed", detail(5, "changed", summary=summary, **facts))
+        assert changes.verify([deed], [event], SCANS).checks[0].passed is right
+
+
 def test_what_is_missing_told_twice_or_too_much_is_found() -> None:
     created, renamed, deleted, end = told()
     other = Event("IAM User Deleted", {**deleted.detail, "id": "id-5", "user_name": "eve", "user_id": "AIDAEVE"})

@@ -6,6 +6,7 @@ the records of the two scans, so that a mistake in the functions cannot hide its
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -213,23 +214,23 @@ class _Account:
             return False
         return True
 
-    def delete(self, name: str) -> None:
-        """Delete a user, and first, as IAM asks for, everything that it has."""
-        iam = self.iam
-        for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
-            iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
-        for device in iam.list_mfa_devices(UserName=name)["MFADevices"]:
-            iam.deactivate_mfa_device(UserName=name, SerialNumber=device["SerialNumber"])
-            iam.delete_virtual_mfa_device(SerialNumber=device["SerialNumber"])
-        for policy in iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]:
-            iam.detach_user_policy(UserName=name, PolicyArn=policy["PolicyArn"])
-        for policy in iam.list_user_policies(UserName=name)["PolicyNames"]:
-            iam.delete_user_policy(UserName=name, PolicyName=policy)
-        for group in self.groups(name):
-            iam.remove_user_from_group(UserName=name, GroupName=group)
-        if self.has_password(name):
-            iam.delete_login_profile(UserName=name)
-        iam.delete_user(UserName=name)
+
+def remove(iam: Any, name: str) -> None:
+    """Delete a user, and first, as IAM asks for, everything that it has."""
+    for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    for device in iam.list_mfa_devices(UserName=name)["MFADevices"]:
+        iam.deactivate_mfa_device(UserName=name, SerialNumber=device["SerialNumber"])
+        iam.delete_virtual_mfa_device(SerialNumber=device["SerialNumber"])
+    for policy in iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]:
+        iam.detach_user_policy(UserName=name, PolicyArn=policy["PolicyArn"])
+    for policy in iam.list_user_policies(UserName=name)["PolicyNames"]:
+        iam.delete_user_policy(UserName=name, PolicyName=policy)
+    for group in iam.list_groups_for_user(UserName=name)["Groups"]:
+        iam.remove_user_from_group(UserName=name, GroupName=group["GroupName"])
+    with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+        iam.delete_login_profile(UserName=name)
+    iam.delete_user(UserName=name)
 
 
 def _each(
@@ -259,7 +260,7 @@ def _create(account: _Account) -> Done:
 
 def _delete(account: _Account, user: Mapping[str, Any]) -> Done:
     name = user["UserName"]
-    account.delete(name)
+    remove(account.iam, name)
     words = f"{name} went"
     before = {"arn": user["Arn"], "user_id": user["UserId"]}
     return Done(words, "IAM User Deleted", name, user["UserId"], before=before, closed=None)
@@ -282,7 +283,7 @@ def _rename(account: _Account, user: Mapping[str, Any]) -> Done:
 
 def _recreate(account: _Account, user: Mapping[str, Any]) -> Done:
     name = user["UserName"]
-    account.delete(name)
+    remove(account.iam, name)
     again = account.iam.create_user(UserName=name, Path=user["Path"])["User"]
     return Done(
         f"{name} went, and somebody of the same name came",
@@ -437,7 +438,9 @@ def _mistakes(event: Event, deed: Done, scans: Scans) -> list[str]:
     """Return what is wrong with the event of something that was done."""
     detail, wrong = event.detail, []
     summary = detail.get("summary", "")
-    names = [deed.user_name, *([deed.before["user_name"]] if deed.before and "user_name" in deed.before else [])]
+    names = ["root" if deed.user_name == ROOT else deed.user_name]
+    if deed.before and "user_name" in deed.before:
+        names.append(deed.before["user_name"])
     if not summary or "\n" in summary or not all(name in summary for name in names):
         wrong.append(f"summary {summary!r}")
     expected: dict[str, Any] = {
