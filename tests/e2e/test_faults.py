@@ -7,7 +7,9 @@ telling CleanUp.
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.conftest import Deployment, deployed
-from tests.local_aws.aws import faults
-from tests.local_aws.run import scan
+from tests.local_aws.aws import faults, past
+from tests.local_aws.run import changes, scan
 from tests.support import definition
 from tests.support.waiting import eventually, next_second
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 USERS = 130  # three pages of two batches
 RETENTION_DAYS = 90
 CLEAN_UP_SECONDS = 10
+NEWCOMERS = 13
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +44,16 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         # How long a WriteBatch that is throttled for good goes on trying.
         "lambda_timeout": "6",
         "schedule_enabled": "false",
+        "change_email": "somebody@example.com",
     }
     folder = tmp_path_factory.mktemp("local-aws")
     with deployed(folder, USERS, variables, {"SFN_WAIT_SCALE": "0.02"}) as deployment:
         yield deployment
+
+
+@pytest.fixture(scope="module")
+def listener(deployment: Deployment) -> changes.Listener:
+    return deployment.listener()
 
 
 @pytest.fixture(autouse=True)
@@ -203,7 +212,7 @@ def test_a_call_that_wakes_up_when_its_retry_has_completed_the_scan(deployment: 
     assert attempts(deployment) - before == 1
 
 
-@pytest.mark.parametrize("step", definition.SCAN_STEPS)
+@pytest.mark.parametrize("step", [step for step in definition.SCAN_STEPS if step != "publish_changes"])
 def test_a_run_that_is_stopped_while_a_call_is_on_its_way(deployment: Deployment, step: str) -> None:
     before = attempts(deployment)
     # Given a call that has not come to its function yet
@@ -302,6 +311,159 @@ def test_users_who_come_and_go_while_a_scan_runs_harm_nobody_else(deployment: De
     finally:
         for name in {"0-early", "zz-late", listed, unlisted} & set(everybody(deployment)):
             iam.delete_user(UserName=name)
+
+
+def test_what_has_changed_is_told_on_the_bus_and_by_the_topic(
+    deployment: Deployment, listener: changes.Listener
+) -> None:
+    first = all_is_told(deployment, listener)
+
+    done = changes.change(deployment.aws)
+    second = deployment.run()
+
+    assert changes.verify_publication(second).passed, second.output
+    scans = changes.Scans(first.scan_timestamp, second.scan_timestamp, second.arn, len(deployment.users()))
+    told = changes.verify(done, listener.events(), scans, listener.sentences())
+    assert [check for check in told.checks if not check.passed] == []
+    assert len(done) == 7, "there are users for everything"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Faults of a publication, and whether it gets through nevertheless."""
+
+    name: str
+    faults: tuple[Fault, ...]
+    published: bool = False
+
+
+def put_events(kind: str, numbers: str = "") -> Fault:
+    return faults.fault("events:PutEvents", kind, numbers)
+
+
+PUBLICATIONS = [
+    Publication("before the first call, for want of a permission", (put_events("access_denied"),)),
+    Publication("between the calls, for good", (put_events("error", "2-"),)),
+    Publication("after the last call", (
+        faults.fault("dynamodb:TransactWriteItems", "error", by="publish_changes"),)),
+    Publication("between the calls, by a crash, and is repeated", (put_events("crash", "2"),), published=True),
+    Publication("in some entries, then as a whole, and is sent again", (
+        put_events("entries_failed", "1-2"), put_events("throttled", "4")), published=True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PUBLICATIONS, ids=lambda case: case.name)
+def test_a_publication_that_fails_loses_nothing(
+    deployment: Deployment, listener: changes.Listener, case: Publication
+) -> None:
+    # Given more users who come than one call takes
+    all_is_told(deployment, listener)
+    with newcomers(deployment) as names:
+        for fault in case.faults:
+            faults.inject(deployment.aws, fault)
+        # When their publication fails
+        first = deployment.run()
+        faults.mend(deployment.aws)
+        next_second()
+        second = deployment.run()
+        events = listener.events()
+    # Then the scan is none the worse for it
+    assert (first.status, second.status) == ("SUCCEEDED", "SUCCEEDED")
+    assert ("changes" in first.output, "publish_changes_error" in first.output) == (case.published, not case.published)
+    assert changes.verify_publication(second).passed, second.output
+    assert deployment.lock() is None
+    # And everybody is announced under one id, in the name of the scan that found them, and nothing else is
+    contents = {event.detail["id"]: event for event in events}
+    assert all(event == contents[event.detail["id"]] for event in events)
+    told = sorted((event.detail_type, event.detail["user_name"]) for event in contents.values())
+    ends = [("IAM User Scan Completed", None)] * 2
+    assert told == [*(("IAM User Created", name) for name in names), *ends]
+    assert {event.detail["scan_timestamp"] for event in events if event.detail["user_name"]} == {first.scan_timestamp}
+
+
+def test_an_event_that_is_never_taken_costs_no_other(deployment: Deployment, listener: changes.Listener) -> None:
+    all_is_told(deployment, listener)
+    with newcomers(deployment) as names:
+        # Given a bus that takes half of the first call's entries never
+        faults.inject(deployment.aws, put_events("entries_malformed", "1"))
+        first = deployment.run()
+        faults.mend(deployment.aws)
+        # Then all others are announced, and the error says how many were not
+        assert first.status == "SUCCEEDED"
+        error = first.output["publish_changes_error"]
+        assert (error["Error"], "5 events" in error["Cause"]) == ("EventsRefused", True), error
+        events = listener.events()
+        assert [event.detail["user_name"] for event in events] == [*names[:5], *names[10:], None]
+        # And they are not sent for ever
+        next_second()
+        deployment.run()
+    assert [event.detail["user_name"] for event in listener.events()] == [None]
+
+
+def test_a_run_that_is_stopped_while_its_publication_is_on_its_way(
+    deployment: Deployment, listener: changes.Listener
+) -> None:
+    all_is_told(deployment, listener)
+    with newcomers(deployment) as names:
+        # Given a publication that has not come to its function yet, when the run is stopped and cleaned up
+        faults.inject(deployment.aws, faults.fault("lambda:publish_changes", "held", "1"))
+        arn = deployment.start()
+        eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "the step is not called")
+        deployment.aws.client("stepfunctions").stop_execution(executionArn=arn)
+        execution = deployment.finish(arn)
+        eventually(lambda: deployment.lock() is None, "the lock is held")
+        assert manifest(deployment, execution)["status"] == "COMPLETE"
+        # Then it announces nevertheless when it gets there, and whoever redrives the run repeats nothing
+        faults.mend(deployment.aws)
+        redriven = deployment.redrive(arn)
+    assert redriven.status == "SUCCEEDED", redriven.cause
+    assert redriven.output["changes"]["status"] == "NOTHING_NEW"
+    assert [event.detail["user_name"] for event in listener.events()] == [*names, None]
+
+
+def test_a_change_that_the_topic_does_not_take_is_a_dead_letter(deployment: Deployment) -> None:
+    topics, queues = deployment.aws.client("sns"), deployment.aws.client("sqs")
+    topic, letters = deployment.outputs["change_topic_arn"], deployment.outputs["change_dead_letter_queue_url"]
+    policy = topics.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+    executions = deployment.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+    # Given a topic whose policy was changed by somebody
+    closed = json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": topic}]})  # fmt: skip
+    topics.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=closed)
+    try:
+        # When something happens in this deployment, and in another one
+        for name, execution in (("ours", f"{executions}:1"), ("theirs", f"{executions}-2:1")):
+            detail = {"id": name, "summary": name, "execution_arn": execution}
+            entry = {"Source": "iam-user-monitor", "DetailType": "IAM User Deleted", "Detail": json.dumps(detail)}
+            deployment.aws.client("events").put_events(Entries=[entry])
+    finally:
+        topics.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+    # Then the one is kept, whole
+    (letter,) = queues.receive_message(QueueUrl=letters, MessageAttributeNames=["All"])["Messages"]
+    assert json.loads(letter["Body"])["detail"]["id"] == "ours"
+    assert letter["MessageAttributes"]["ERROR_CODE"]["StringValue"] == "NO_PERMISSIONS"
+
+
+def all_is_told(deployment: Deployment, listener: changes.Listener) -> scan.Execution:
+    """Scan once, so that nothing is left to announce, and forget what was announced; return the scan."""
+    execution = deployment.run()
+    assert execution.status == "SUCCEEDED", execution.cause
+    listener.events()
+    listener.sentences()
+    next_second()
+    return execution
+
+
+@contextmanager
+def newcomers(deployment: Deployment) -> Iterator[list[str]]:
+    """Let users come, more than one call of PutEvents announces, and go again in the end."""
+    names = [f"new-{number:02}" for number in range(NEWCOMERS)]
+    now = datetime.now(UTC)
+    past.happened(deployment.aws, [past.Call(now, "CreateUser", {"UserName": name}) for name in names])
+    try:
+        yield names
+    finally:
+        past.happened(deployment.aws, [past.Call(now, "DeleteUser", {"UserName": name}) for name in names])
 
 
 def everybody(deployment: Deployment) -> list[str]:
