@@ -96,7 +96,7 @@ def workflow(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: 
         history_events=history_events(visits, batches),
         largest_payload=execution.largest_payload,
         record_bytes=used["record_bytes"],
-        kept_bytes=used["kept_bytes"],
+        kept_bytes=used["posture_bytes"],
         memory_mb={steps[name]: function["memory_mb"] for name, function in used["functions"].items()},
     )
 

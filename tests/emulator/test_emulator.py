@@ -378,6 +378,18 @@ def test_calls_are_counted_and_take_as_long_as_asked(local_aws: Emulator) -> Non
         meter.begin(local_aws)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells of a process as it is")
+def test_the_memory_of_a_function_is_its_own(local_aws: Emulator, aws: Account) -> None:
+    """And not that of the emulator, which has started it."""
+    function = aws.function("def handler(event, context):\n    pass\n")
+    meter.begin(local_aws)
+    aws.invoke(function)
+    used = meter.read(local_aws)["functions"][function]["memory_mb"]
+    status = Path(f"/proc/{local_aws.pid}/status").read_text(encoding="utf-8")
+    emulators = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) / 1024
+    assert 5 < used < emulators / 2
+
+
 def test_a_transaction_costs_twice_as_much(local_aws: Emulator, aws: Account) -> None:
     table = aws.name("transactions")
     aws.tables.create_table(
@@ -398,3 +410,21 @@ def test_a_transaction_costs_twice_as_much(local_aws: Emulator, aws: Account) ->
     assert counted["calls"] == {"dynamodb:TransactWriteItems": 1}
     # The item twice in the table and once in its index, and the check twice.
     assert counted["write_units"] == 5
+
+
+def test_events_and_what_is_kept_are_counted_apart(local_aws: Emulator, aws: Account) -> None:
+    table = aws.name("kept")
+    aws.tables.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "scan_timestamp", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "scan_timestamp", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    meter.begin(local_aws)
+    for key in ("posture#a#1", "posture#a#2", "baseline#a#1", "lock"):
+        aws.tables.put_item(TableName=table, Item={"scan_timestamp": {"S": key}})
+    aws.events.put_events(Entries=[{"Source": "test", "DetailType": "test", "Detail": "{}"}])
+    counted = meter.read(local_aws)
+    # The name of the attribute, and its value
+    assert (counted["posture_bytes"], counted["picture_bytes"]) == (2 * (14 + 11), 14 + 12)
+    assert counted["calls"] == {"dynamodb:PutItem": 4, "events:PutEvents": 1}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROUTE = "/_local/meter"
 """Where the emulator takes orders: GET gives the counts, POST begins anew with ``latency_ms``."""
 
-_SERVICES = ("dynamodb", "iam")
+_SERVICES = ("dynamodb", "events", "iam")
 _WRITE_UNIT_BYTES = 1024
 
 
@@ -41,7 +41,7 @@ class _Meter:
             self.write_units = 0
             self.records = 0
             self.record_bytes = 0
-            self.kept_bytes = 0
+            self.kept_bytes: Counter[str] = Counter()
             self.functions: dict[str, dict[str, float]] = defaultdict(
                 lambda: {"invocations": 0, "seconds": 0.0, "cpu_seconds": 0.0, "memory_mb": 0.0}
             )
@@ -55,7 +55,9 @@ class _Meter:
                 self.records += len(items)
                 self.record_bytes += sum(map(_size, items))
             elif operation == "PutItem":
-                self.kept_bytes += _size(request["Item"])
+                # Of what is kept in parts, the sort key begins with what it is.
+                sort_key = request["Item"].get("scan_timestamp", {}).get("S", "")
+                self.kept_bytes[sort_key.partition("#")[0]] += _size(request["Item"])
 
     def invoked(self, function: str, seconds: float, cpu_seconds: float, memory_mb: float) -> None:
         with self._lock:
@@ -71,7 +73,8 @@ class _Meter:
                 "calls": self.calls,
                 "write_units": self.write_units,
                 "record_bytes": self.record_bytes / max(1, self.records),
-                "kept_bytes": self.kept_bytes,
+                "posture_bytes": self.kept_bytes["posture"],
+                "picture_bytes": self.kept_bytes["baseline"],
                 "functions": self.functions,
             }
 
@@ -170,7 +173,7 @@ async def answer(method: str, body: bytes) -> tuple[int, bytes]:
 
 
 def begin(aws: Emulator, latency_ms: float = 0) -> None:
-    """Begin to count anew; every call to IAM and DynamoDB takes so many milliseconds longer."""
+    """Begin to count anew; every call to IAM, DynamoDB and EventBridge takes so many milliseconds longer."""
     aws.order("POST", ROUTE, json.dumps({"latency_ms": latency_ms}))
 
 
@@ -180,7 +183,8 @@ def read(aws: Emulator) -> dict[str, Any]:
     Returns
     -------
     ``calls`` by ``service:Operation``; ``write_units``; ``record_bytes``, the mean size of what BatchWriteItem wrote;
-    ``kept_bytes``, of what PutItem wrote; ``functions`` by name, each with ``invocations``, the ``seconds`` and
+    ``posture_bytes`` and ``picture_bytes``, of what is kept of a scan's posture and of what was announced;
+    ``functions`` by name, each with ``invocations``, the ``seconds`` and
     ``cpu_seconds`` of their handlers, and the ``memory_mb`` of their processes at the most.
     """
     facts: dict[str, Any] = json.loads(aws.order("GET", ROUTE))
