@@ -1,6 +1,7 @@
 """ListUsers: one page of the account's IAM users, cut into batches, small enough for the state machine."""
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -85,7 +86,7 @@ def list_users(
         marker, restarted = None, True
     max_items = page_size
     while True:
-        listed_from = timestamps.now()
+        listed_from = _now(cursor)
         try:
             response = _call(iam, marker, max_items)
         except ClientError as error:
@@ -111,7 +112,7 @@ def list_users(
             next_marker=next_marker,
             restarted=restarted,
             listed_from=timestamps.to_milliseconds(listed_from),
-            listed_until=timestamps.to_milliseconds(timestamps.now()),
+            listed_until=timestamps.to_milliseconds(max(timestamps.now(), listed_from)),
         )
         size = len(json.dumps(page))
         if size <= page_bytes or page["count"] <= 1:
@@ -119,6 +120,15 @@ def list_users(
             return page
         max_items = min(max_items - 1, max(1, page["count"] * page_bytes * 9 // (size * 10)))
         logger.info("Page too large, listing it again", bytes=size, bytes_allowed=page_bytes, max_items=max_items)
+
+
+def _now(cursor: Cursor) -> datetime:
+    """Return the time, which does not go back within a listing, though each page may be listed by another clock.
+
+    A record must not look as if it had been listed before its scan began to list.
+    """
+    before = cursor["listed_until"]
+    return timestamps.now() if before is None else max(timestamps.now(), timestamps.parse(before))
 
 
 def _call(iam: "IAMClient", marker: str | None, max_items: int) -> "ListUsersResponseTypeDef":

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.list_users.handler import PAGE_BYTES, list_users
+from functions.shared import timestamps
 from functions.shared.errors import MarkerNotAdvancing
 from functions.shared.model import Cursor, Page, first_cursor
 from functions.table.record import user_of
@@ -218,6 +219,18 @@ def test_a_page_tells_from_when_until_when_it_was_listed(clock: Clock) -> None:
     page = call(Slow([aws_user("alice")]))
 
     assert (page["listed_from"], page["listed_until"]) == (STARTED, "2026-01-31T10:00:02.750Z")
+
+
+def test_a_page_is_not_listed_before_the_page_before_it(clock: Clock) -> None:
+    """The clock of another machine is behind: its records looked like those of a listing before the scan's own.
+
+    They were not counted, so the index seemed to be behind for ten minutes, and for so long no change was published.
+    """
+    earlier = timestamps.to_milliseconds(timestamps.now() + timedelta(milliseconds=400))
+
+    page = call(FakeIam([aws_user("alice"), aws_user("bob")]), cursor(marker="alice", listed_from=earlier))
+
+    assert (page["listed_from"], page["listed_until"]) == (earlier, earlier)
 
 
 @pytest.mark.parametrize(
