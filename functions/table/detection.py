@@ -12,6 +12,7 @@ Sure means:
 - More deletions at once than the guard allows are suspected first, and announced when the next scan agrees.
 - What one side does not know is no change. What changes by mere use is none unless it is asked for.
 - A user whom the first scan of all did not list, although it existed, was not created.
+- What a listing that was begun again has left in the records says nothing: the user may have gone or changed since.
 """
 
 from collections import Counter
@@ -220,14 +221,16 @@ def detect(
     detailed
         The user_ids in the authorization details of the scan, None where it has none.
     """
-    people = _people(records)
+    found = list(records)
     if picture is not None:
-        gone = [entry.user_name for key, entry in picture.users.items() if key not in people and key != ROOT]
-        people = _people((*people.values(), *look_up(gone)))
+        there = {str(record["user_id"]) for record in found}
+        found += look_up(entry.user_name for key, entry in picture.users.items() if key not in there and key != ROOT)
+    people = _people(record for record in found if scan.counts(record))
+    left_over = {str(record["user_id"]) for record in found} - people.keys()
     root = _root_of(scan)
     if root is not None:
         people[ROOT] = root
-    return _Comparison(picture, scan, people, detailed, options).detection()
+    return _Comparison(picture, scan, people, left_over, detailed, options).detection()
 
 
 def _people(records: Iterable[Item]) -> dict[str, Item]:
@@ -256,6 +259,8 @@ class _Comparison:
     before: Picture | None
     scan: RecordedScan
     people: dict[str, Item]
+    left_over: Collection[str]
+    """Of whom there is only a record of a listing that was begun again: they may be there, or were."""
     detailed: Collection[str] | None
     options: Options
 
@@ -338,6 +343,9 @@ class _Comparison:
             if user_id in self.people:
                 continue
             if user_id == ROOT:
+                self._users[user_id] = entry
+            elif user_id in self.left_over:
+                self._unconfirmed += 1
                 self._users[user_id] = entry
             elif not self._agreed(user_id, entry):
                 self._unconfirmed += 1

@@ -373,6 +373,33 @@ def test_a_scan_that_listed_before_what_is_announced_says_nothing(world: World) 
     assert events == []
 
 
+def test_what_is_left_of_a_listing_that_was_begun_again_says_nothing(world: World) -> None:
+    """A run that failed was redriven when another scan was announced: what it had listed before came back, and went."""
+    early = world.now
+    world.wait(1)
+    now = everybody(bob=None, alice={"arn": "arn:aws:iam::123456789012:user/new/alice"})
+    world.scan(now, detailed=ids_of(now))
+    world.publish()
+    world.wait(1)
+    world.bus.received.clear()
+
+    # Of its second listing are carol and alice; but what a late call has written of alice is of the first one.
+    world.scan(
+        everybody(eve=user(5, early)),
+        detailed=ids_of(now),
+        started=early,
+        listed_at={"alice": early, "bob": early, "eve": early},
+        records_written=2,
+    )
+    world.publish(settled=True)
+
+    (end,) = world.bus.received
+    assert end["change"] == "scan_completed", "bob and eve were not created, and alice has not changed back"
+    assert end["counts"]["unconfirmed_deletions"] == 1
+    world.wait(60)
+    assert told(scan_and_publish(world, now)) == [END]
+
+
 def test_the_index_must_yield_all_records(world: World) -> None:
     world.table.catch_up()
     world.table.index_lags = True
