@@ -47,7 +47,7 @@ class Reader:
 
     dynamodb: "DynamoDBClient"
     table_name: str
-    now: datetime = field(default_factory=timestamps.now)
+    now: datetime = field(default_factory=lambda: timestamps.now())
     sleep: Callable[[float], None] = time.sleep
 
     def scans(self, *, newest_first: bool = True) -> Iterator[RecordedScan]:
