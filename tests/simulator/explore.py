@@ -26,9 +26,21 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 import functions
 from functions.shared import clients, step, timestamps
 from functions.shared import metrics as shared_metrics
+from functions.table import detection
 from functions.write_batch import handler as write_batch
-from tests.simulator import invariants
-from tests.simulator.world import BUDGET, MEMORY, Chooser, Client, Known, Option, Setting, Violation, World
+from tests.simulator import invariants, publication
+from tests.simulator.world import (
+    ANNOUNCED_KINDS,
+    BUDGET,
+    MEMORY,
+    Chooser,
+    Client,
+    Known,
+    Option,
+    Setting,
+    Violation,
+    World,
+)
 
 Deviation = tuple[str, int, str]
 """Where something else happens than what would: the label of that, for the how manieth time, and what happens."""
@@ -39,6 +51,14 @@ SETTINGS = (
     *[Setting(1)] * 3, *[Setting(2)] * 2, Setting(2, 2), Setting(3, 2, 2), Setting(3),
     Setting(1, posture=True), Setting(2, posture=True),
 )  # fmt: skip
+ANNOUNCED = (
+    Setting(2, 2, 2, changes=True), Setting(3, 2, 2, changes=True), Setting(2, 2, 2, posture=True, changes=True),
+    Setting(3, 2, 2, posture=True, changes=True),
+)  # fmt: skip
+"""Settings whose changes are announced: a run takes several times as long, so they have a share of their own."""
+ANNOUNCED_SHARE = 0.02
+CLIENTS = {name: name for name in ("dynamodb", "iam", "stepfunctions", "events")} | {"brisk_iam": "iam"}
+"""By the name under which functions get a client, its service."""
 
 
 @dataclass
@@ -60,8 +80,9 @@ A run that comes there, and does not deviate in as many moments, need not go on.
 
 def run(chooser: Chooser, setting: Setting, *, tell: bool = False) -> Result:
     """Run one world from its first start to its aftermath, under :func:`installed`."""
-    world = World(chooser, setting, tell=tell)
-    world.known = None if tell else KNOWN.setdefault(setting, {})
+    world = _beginning(chooser, setting, tell=tell)
+    # What is told of changes depends on instants, of which only the order counts elsewhere.
+    world.known = None if tell or setting.changes else KNOWN.setdefault(setting, {})
     violation = None
     try:
         world.start([json.loads(setting.input)])
@@ -70,6 +91,8 @@ def run(chooser: Chooser, setting: Setting, *, tell: bool = False) -> Result:
         for invariant in invariants.REST:
             invariant(world)
         invariants.aftermath(world)
+        if setting.changes:
+            publication.aftermath(world)
     except Known:
         pass
     except Violation as found:
@@ -81,13 +104,32 @@ def run(chooser: Chooser, setting: Setting, *, tell: bool = False) -> Result:
     return Result(getattr(chooser, "deviations", []), setting, violation, world)
 
 
+BEGINNINGS: dict[Setting, World] = {}
+"""By setting, a world in which a first scan was announced."""
+
+
+def _beginning(chooser: Chooser, setting: Setting, *, tell: bool = False) -> World:
+    if not setting.changes:
+        return World(chooser, setting, tell=tell)
+    if setting not in BEGINNINGS:
+        before = World(AsTold([]), setting)
+        before.start()
+        before.settle()
+        BEGINNINGS[setting] = before
+    world = World(chooser, setting, tell=tell)
+    world.adopt(BEGINNINGS[setting])
+    return world
+
+
 class AtRandom:
     """Deviates now and then, in kinds that are drawn anew for every run (swarm testing: few kinds go deeper)."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, announced: bool | None = None) -> None:
         self.random = random.Random(seed)
         self.most = self.random.choice((1, 2, 3, 3, 4, 5, 6, 8, 12))
-        self.setting = self.random.choice(SETTINGS)
+        if announced is None:
+            announced = self.random.random() < ANNOUNCED_SHARE
+        self.setting = self.random.choice(ANNOUNCED if announced else SETTINGS)
         if self.random.random() < 0.05:
             self.setting = replace(self.setting, input=self.random.choice(INPUTS))
         self.often = self.random.choice((0.03, 0.06, 0.12, 0.25))
@@ -95,6 +137,8 @@ class AtRandom:
             *self.random.sample(sorted(BUDGET), self.random.choice((1, 2, 3, 4, 6, 12, len(BUDGET)))),
             "overtake",
         }
+        if announced:
+            self.kinds.update(self.random.sample((*sorted(ANNOUNCED_KINDS), "user"), 2))
         self.deviations: list[Deviation] = []
         self._seen: Counter[str] = Counter()
         self.quiet: float = self._wait()
@@ -259,11 +303,17 @@ def exhaustively(setting: Setting, bound: int, shard: int = 0, shards: int = 1) 
     return extent
 
 
-def randomly(seeds: Sequence[int]) -> Extent:
-    """Do one random run per seed, until one breaks an invariant."""
+def randomly(seeds: Sequence[int], *, announced: bool | None = None) -> Extent:
+    """Do one random run per seed, until one breaks an invariant.
+
+    Parameters
+    ----------
+    announced
+        Whether changes are announced in all of them; None for now and then.
+    """
     extent = Extent()
     for seed in seeds:
-        chooser = AtRandom(seed)
+        chooser = AtRandom(seed, announced=announced)
         extent.add(run(chooser, chooser.setting))
         if extent.found is not None:
             break
@@ -315,6 +365,7 @@ def installed() -> Iterator[None]:
         gc.unfreeze()
         KNOWN.clear()
         MEMORY.clear()
+        BEGINNINGS.clear()
 
 
 @contextlib.contextmanager
@@ -324,11 +375,13 @@ def _installed() -> Iterator[None]:
         if found.name.endswith(".handler"):
             importlib.import_module(found.name)
     with contextlib.ExitStack() as stack:
-        for name, service in (("dynamodb", "dynamodb"), ("iam", "iam"), ("brisk_iam", "iam"), ("stepfunctions",) * 2):
+        for name, service in CLIENTS.items():
             client = Client(service)
             stack.enter_context(mock.patch.object(clients, name, lambda client=client: client))
         stack.enter_context(mock.patch.object(write_batch, "_known", _Forgetful()))
         stack.enter_context(mock.patch.object(timestamps, "now", _now))
+        # So that a mass deletion may be suspected in a small account.
+        stack.enter_context(mock.patch.object(detection, "LEAST_GUARDED", 1))
         stack.enter_context(mock.patch.object(os, "environ", _Environment()))
         stack.enter_context(mock.patch.object(shared_metrics, "emit", _emit))
         stack.enter_context(mock.patch.object(Metrics, "flush_metrics", _nothing))

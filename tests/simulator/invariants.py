@@ -29,7 +29,7 @@ ANSWER = (
 
 @dataclass(frozen=True)
 class Write:
-    """One write of an item, in plain values; ``attempt`` is the writer's, as Step Functions knows it."""
+    """One write of a manifest or the lock, in plain values; ``attempt`` is the writer's, as Step Functions knows it."""
 
     world: World
     key: Key
@@ -69,6 +69,8 @@ def observe(world: World) -> None:
         if key[1].startswith("posture#"):
             kept_posture_never_changes(key, old, new)
             return
+        if key[1].startswith(("changes", "baseline#")):
+            return  # publication's own
         was, now = known.get(key), (plain(new) if new is not None else None)
         known[key] = now
         write = Write(world, key, was, now, writer.execution, writer.attempt)
@@ -123,8 +125,8 @@ def require_records(world: World, execution: Execution, manifest: dict[str, Any]
     """
     timestamp = manifest["scan_timestamp"].removeprefix("scan#")
     since = world.iam.first_listed.get(execution.arn, 0)
-    for user, created in world.iam.users.items():
-        if created < since or user in execution.listed:
+    for user, known in world.iam.users.items():
+        if known.named < since or user in execution.listed:
             require((user, timestamp) in world.table.items, "a complete scan has every user", f"{user} has no record")
     for (user, of), item in world.table.items.items():
         if of == timestamp:
@@ -276,8 +278,8 @@ def no_reader_makes_up_a_deletion(world: World) -> None:
     """Of a user who was there all the time, no history says that it was deleted; asked before all is well again."""
     if world.chooser is None or len(world.executions) < 2:
         return
-    for name, created in world.iam.users.items():
-        if created < EPOCH:
+    for name, known in world.iam.users.items():
+        if known.named < EPOCH:
             with contextlib.suppress(UnknownUser):
                 told = queries.history(world.table, TABLE, name, sleep=lambda seconds: None)  # type: ignore[arg-type]
                 changes = [event.change for event in told.events]

@@ -5,6 +5,7 @@ A mutant replaces a text in the source of a module, or in the definition; only w
 
 import contextlib
 import importlib
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ class Mutant:
     new: str
     argued: str = ""
     """Why no story is told of it, where none can: the tests of the fence hold it alone."""
+    announced: bool = False
+    """Whether it is of what is told of changes."""
+    story: str = ""
+    """What is tried first: it is no story of how it is, as it cannot happen with the clause."""
+    also: "Mutant | None" = None
+    """What has to go with it."""
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -42,6 +49,8 @@ class Mutant:
                 stack.enter_context(mock.patch.object(world, "REPLACED", replaced))
             else:
                 self._change(stack)
+            if self.also is not None:
+                self.also._change(stack)
             yield
 
     def _change(self, stack: contextlib.ExitStack) -> None:
@@ -76,6 +85,8 @@ def _replace_code(stack: contextlib.ExitStack, current: object, value: object) -
 FENCE, LOCK, MANIFEST, RUN, METRICS = (
     f"functions.{name}" for name in ("table.fence", "table.lock", "table.manifest", "shared.run", "shared.metrics")
 )
+DETECTION, ANNOUNCEMENT = "functions.table.detection", "functions.table.announcement"
+PUBLISH_CHANGES = "functions.publish_changes.handler"
 EMIT_METRICS, FAIL_SCAN, CLEAN_UP = (f"functions.{name}.handler" for name in ("emit_metrics", "fail_scan", "clean_up"))
 
 ANY = "AND attribute_exists(user_name)"
@@ -92,6 +103,16 @@ SAY, NOTE = (
 """,
     "    fence.mark_reported(run)\n",
 )
+
+ALWAYS = '"ConditionExpression": "attribute_exists(user_name) OR attribute_not_exists(user_name)"'
+PLANNED_IN_MEMORY = """return type(cursor)(cursor.scan_timestamp, cursor.listed_until, cursor.picture, __import__(
+                "functions.table.announcement", fromlist=["Plan"]).Plan(scan.scan_timestamp, self.options)), scan"""
+MOVE = '            "SET #scan = :next, #listed_until = :listed_until, #picture = :picture REMOVE #next",\n'
+SEND = """        sent, refused = self.bus.send(events.of_detection(detection, scan, cursor.scan_timestamp))
+        done["events"], done["refused"] = done["events"] + sent, done["refused"] + refused
+"""
+IF_SETTLED = "        if self.announcements.settle(cursor, scan, detection, events=sent, now=timestamps.now()):\n"
+INDENTED_SEND = "".join(f"    {line}\n" for line in SEND.splitlines())
 
 MUTANTS = [
     Mutant("lock and manifest in one transaction", FENCE, TRANSACT, TWO_WRITES),
@@ -140,6 +161,29 @@ MUTANTS = [
     Mutant("FailScan fails its own attempt", FAIL_SCAN, "if run.attempt <= failed_attempt:", "if False:"),
     Mutant("nothing of the input takes part", DEFINITION, '"ErrorEquals": ["States.ALL"], "Next": "ScanNotBegun"',
            '"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "EmitMetrics"'),
+    Mutant("the cursor says what comes next", PUBLISH_CHANGES, "self.announcements.plan(cursor, scan, self.options)",
+           PLANNED_IN_MEMORY, announced=True,
+           also=Mutant("", ANNOUNCEMENT, MOVE + "            _PLANNED,", MOVE + "            _NOTHING_PLANNED,")),
+    Mutant("events are sent before the cursor moves", PUBLISH_CHANGES, SEND + IF_SETTLED,
+           "        sent = refused = 0\n" + IF_SETTLED + INDENTED_SEND, announced=True),
+    Mutant("a plan is made where there is none", ANNOUNCEMENT,
+           'self._write(_update("SET #next = :planned", _NOTHING_PLANNED, cursor, planned=planned))',
+           f'self._write({{**_update("SET #next = :planned", "", cursor, planned=planned), {ALWAYS}}})',
+           announced=True),
+    Mutant("the cursor moves where it was planned to", ANNOUNCEMENT, '"TableName": self.table_name, **move}',
+           f'"TableName": self.table_name, **move, {ALWAYS}}}', announced=True),
+    Mutant("a deletion needs a second listing", DETECTION, "elif not self._agreed(user_id, entry):", "elif False:",
+           announced=True),
+    Mutant("the index must yield all records", PUBLISH_CHANGES, "if listing.missing and reader.waits_for(scan):",
+           "if False:", announced=True,
+           story="""
+               X2.1 AcquireLock begins => a user is created
+               X2.1 WriteBatch begins => the index stands still
+               X2.1 PublishChanges put_item => X2.1 PublishChanges is cut off before put_item
+               X2.1 PublishChanges #2 begins => the index catches up
+           """),
+    Mutant("only the last listing's records count", DETECTION, "for record in found if scan.counts(record)",
+           "for record in found", announced=True),
 ]  # fmt: skip
 
 
@@ -152,14 +196,22 @@ def find(mutant: Mutant, budget: int, seed: int) -> tuple[int, str | None]:
     """
     tried = 0
     with explore.installed(), mutant.applied():
-        for name, story in stories.KNOWN.items():
+        known = stories.ANNOUNCED if mutant.announced else stories.KNOWN
+        if mutant.story:
+            # No name has it: it is told by what happens in it.
+            known = {"; ".join(re.findall("=> (.*)", mutant.story)): mutant.story, **known}
+        setting = stories.ANNOUNCED_SETTING if mutant.announced else stories.SETTING
+        for name, story in known.items():
             tried += 1
             # Without the clause, a story may have no such moment, or nothing of the kind may be possible there.
             with contextlib.suppress(LookupError):
-                if (violation := explore.run(Story(story), stories.SETTING).violation) is not None:
+                if (violation := explore.run(Story(story), setting).violation) is not None:
                     return tried, f"{name}: {violation.invariant} does not hold"
         for single in (True, False):
-            extent = explore.exhaustively(Setting(2), 1) if single else explore.randomly(range(seed, seed + budget))
+            if single:
+                extent = explore.exhaustively(setting if mutant.announced else Setting(2), 1)
+            else:
+                extent = explore.randomly(range(seed, seed + budget), announced=mutant.announced or None)
             tried += extent.runs
             if extent.found is not None:
                 found = explore.shrink(extent.found)

@@ -3,6 +3,7 @@
 from tests.simulator.world import Setting
 
 SETTING = Setting(3)
+ANNOUNCED_SETTING = Setting(2, posture=True, changes=True)
 
 KNOWN = {
     "late AcquireLock: its answer was lost, the retry completed the scan, then it wakes up": """
@@ -77,3 +78,51 @@ KNOWN = {
         X1.1 EmitMetrics begins => X1.1 EmitMetrics is given up for good
     """,
 }
+
+ANNOUNCED = {
+    "PublishChanges dies before it sends its events": """
+        X2.1 AcquireLock begins => a user is created
+        X2.1 PublishChanges put_events => X2.1 PublishChanges is refused put_events
+    """,
+    "PublishChanges dies between its events and the cursor": """
+        X2.1 AcquireLock begins => a user is created
+        X2.1 PublishChanges transact_write_items => X2.1 PublishChanges is cut off before transact_write_items
+    """,
+    "late PublishChanges: the next scan was announced before it wakes up": """
+        X2.1 PublishChanges transact_write_items => X2.1 PublishChanges is given up for good
+        X2.1 PublishChanges transact_write_items => another execution starts
+    """,
+    "half announced, a scan is overtaken by one that began to list before it": """
+        X2.1 AcquireLock begins => a user is created
+        X2.1 ListUsers #2 begins => X2 is stopped
+        rest => another execution starts
+        X3.1 PublishChanges put_item => X3.1 PublishChanges is refused put_item
+        rest => X2 is redriven
+    """,
+    "late PublishChanges: another scan is half announced when it plans its own": """
+        X2.1 AcquireLock begins => a user is created
+        X2.1 ListUsers #2 begins => X2 is stopped
+        rest => another execution starts
+        X3.1 PublishChanges update_item => X3.1 PublishChanges is given up for good
+        X3.1 PublishChanges update_item => X2 is redriven
+        X2.2 PublishChanges put_item => X2.2 PublishChanges is refused put_item
+    """,
+    "a user is renamed while the scan pages, and is on none of the pages": """
+        X2.1 ListUsers #2 begins => the last user is renamed to a-renamed
+    """,
+    "the index is behind until the second try": """
+        X2.1 AcquireLock begins => a user is created
+        X2.1 WriteBatch begins => the index stands still
+        X2.1 PublishChanges #2 begins => the index catches up
+    """,
+    "the clock of the first page is ahead": """
+        X2.1 ListUsers begins => X2.1 ListUsers begins, its clock +0.4 s off
+    """,
+    "what an abandoned listing left is announced when its user was told to be gone": """
+        X2.1 SaveProgress begins => the first user is deleted
+        X2.1 SaveProgress begins => X2.1 SaveProgress is given up for good
+        rest => another execution starts
+        rest => X2 is redriven
+    """,
+}
+"""Of what is told of changes, where a first scan, X1, was announced before."""

@@ -15,6 +15,7 @@ from tests.simulator import explore
 from tests.simulator.machine import Interpreter, Run, TaskError, UnknownLanguageError, check, rendered
 from tests.simulator.world import CONTEXT, Iam, Setting, World, copied, handler_of
 from tests.statemachine.test_scenarios import InProcess, Result, comparable
+from tests.support.publishing import EventBridge
 from tests.support.scenarios import SCENARIOS, Scenario, responses
 from tests.support.table import Table
 
@@ -34,19 +35,10 @@ class StepFunctions:
         return {"status": "RUNNING", "startDate": now, "redriveCount": count, **redriven}
 
 
-class Bus:
-    """Takes every event."""
-
-    def put_events(self, *, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803
-        return {"Entries": [{"EventId": str(number)} for number, _ in enumerate(Entries)], "FailedEntryCount": 0}
-
-
 def simulated(scenario: Scenario) -> Result:
     """Run a scenario without a scheduler: every call is executed at once."""
-    world = World(
-        explore.AsTold([]),
-        Setting(scenario.users, scenario.page_size, batch_size=2, posture=scenario.posture, changes=scenario.changes),
-    )
+    setting = Setting(scenario.users, scenario.page_size, 2, posture=scenario.posture, changes=scenario.changes)
+    world = World(explore.AsTold([]), setting)
     table, faults = Table(), {state: list(responses(scenario.case, state)) for state in rendered()["States"]}
     faults["WriteBatch"] = list(responses(scenario.case, "WriteBatch"))
     iso = datetime.fromtimestamp(world.clock, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -76,13 +68,8 @@ def simulated(scenario: Scenario) -> Result:
     interpreter, error, output = Interpreter(rendered(), invoke), None, None
     with ExitStack() as stack:
         iam = Iam([f"user-{number}" for number in range(scenario.users)], world.clock)
-        services = {
-            "dynamodb": table,
-            "iam": iam,
-            "brisk_iam": iam,
-            "stepfunctions": StepFunctions(run),
-            "events": Bus(),
-        }
+        services = {"dynamodb": table, "iam": iam, "brisk_iam": iam, "stepfunctions": StepFunctions(run)}
+        services["events"] = EventBridge()
         for name, client in services.items():
             stack.enter_context(mock.patch.object(clients, name, lambda client=client: client))
         stack.enter_context(mock.patch.object(metrics, "emit", mock.Mock()))

@@ -22,7 +22,17 @@ def test_a_known_story_misses_it(clause: str) -> None:
     assert any(story.startswith(name) for name in stories.KNOWN)
 
 
+@pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.announced], ids=lambda mutant: mutant.clause)
+def test_a_story_of_what_is_told_misses_it(mutant: Mutant) -> None:
+    tried, story = mutants.find(mutant, budget=1, seed=0)
+    assert story is not None
+    assert tried <= len(stories.ANNOUNCED) + 1
+
+
 def test_without_a_mutant_nothing_is_missed() -> None:
+    told = [(stories.SETTING, story) for story in stories.KNOWN.values()]
+    told += [(stories.ANNOUNCED_SETTING, story) for story in stories.ANNOUNCED.values()]
+    told += [(stories.ANNOUNCED_SETTING, mutant.story) for mutant in MUTANTS if mutant.story]
     with explore.installed():
-        found = [explore.run(Story(story), stories.SETTING).violation for story in stories.KNOWN.values()]
+        found = [explore.run(Story(story), setting).violation for setting, story in told]
     assert found == [None] * len(found)

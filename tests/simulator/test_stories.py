@@ -6,6 +6,10 @@ from tests.simulator import explore, stories
 from tests.simulator.explore import INPUTS, Story
 from tests.simulator.world import Setting
 
+STORIES = {
+    **dict.fromkeys(stories.KNOWN, stories.SETTING),
+    **dict.fromkeys(stories.ANNOUNCED, stories.ANNOUNCED_SETTING),
+}
 POSTURE_CALLS = (
     "generate_credential_report",
     "get_account_authorization_details",
@@ -16,11 +20,11 @@ GIVEN_UP = ("given up before it *", "given up for good")
 POSTURE_FAULTS = (*GIVEN_UP, "cut off before *", "refused *")
 
 
-@pytest.mark.parametrize("story", stories.KNOWN, ids=lambda story: story.replace(" ", "-"))
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.replace(" ", "-"))
 def test_a_story_ends_well(story: str) -> None:
-    chooser = Story(stories.KNOWN[story])
+    chooser = Story((stories.KNOWN | stories.ANNOUNCED)[story])
     with explore.installed():
-        result = explore.run(chooser, stories.SETTING, tell=True)
+        result = explore.run(chooser, STORIES[story], tell=True)
     assert result.violation is None, "\n" + explore.told(result)
     assert not chooser.left, f"this never came: {chooser.left}\n" + explore.told(result)
 

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
@@ -38,7 +38,10 @@ BUDGET = {
     "overtake": 99, "kill": 2, "lose": 3, "fail": 3, "deny": 2, "throttle": 2, "repeat": 1, "ghost": 1, "skew": 2,
     "lag": 1, "marker": 1, "stop": 3, "time-out": 1, "start": 2, "redrive": 2, "stale": 1, "event-lost": 1,
     "event-twice": 1, "lease": 2, "second": 1, "days": 1, "user": 2, "retention": 1,
+    "people": 2, "index": 2, "bus": 3, "switch": 2,
 }  # fmt: skip
+ANNOUNCED_KINDS = {"people", "index", "bus", "switch"}
+"""Those that happen only where changes are announced."""
 
 
 class Known(Exception):  # noqa: N818 - no error
@@ -226,49 +229,99 @@ class Setting:
     posture: bool = False
     """Whether the scans read posture, which makes every run longer, and may change nothing of what they promise."""
     changes: bool = False
-    """Whether changes are announced. This world has no bus: tests/unit/test_publish_changes_property.py has one."""
+    """Whether changes are announced, which makes every run much longer. A first scan was announced before."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of the account, as it is now."""
+
+    user_id: str
+    name: str
+    created: float
+    named: float
+    """Since when it has its name."""
+    path: str = "/"
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::123456789012:user{self.path}{self.name}"
+
+    def listed(self) -> dict[str, Any]:
+        """Return the user as IAM lists it."""
+        moment = datetime.fromtimestamp(self.created, UTC)
+        return {"UserName": self.name, "UserId": self.user_id, "Arn": self.arn, "CreateDate": moment}
 
 
 class Iam:
     """The account's users. A marker is the last name of the page before; it stays valid, or is refused."""
 
     def __init__(self, users: list[str], now: float) -> None:
-        self.users = dict.fromkeys(users, now)
+        self.users: dict[str, User] = {}
         self.first_listed: dict[str, float] = {}
+        self.history: dict[str, list[User]] = {}
+        """By user_id, what each user has been."""
+        for name in users:
+            self.create(name, now)
+
+    def copy(self) -> "Iam":
+        """Return another one that has the same users."""
+        other = Iam([], 0)
+        other.users = dict(self.users)
+        other.history = {user_id: list(states) for user_id, states in self.history.items()}
+        return other
+
+    def create(self, name: str, now: float) -> None:
+        """Create a user; its user_id is a new one."""
+        self._put(User(f"AIDA{len(self.history)}", name, now, now))
+
+    def delete(self) -> None:
+        """Delete the first user."""
+        del self.users[min(self.users)]
+
+    def recreate(self, now: float) -> None:
+        """Delete the first user, and create one of its name."""
+        name = min(self.users)
+        self.delete()
+        self.create(name, now)
+
+    def rename(self, name: str, now: float) -> None:
+        """Give the last user another name."""
+        self._put(replace(self.users.pop(max(self.users)), name=name, named=now))
+
+    def move(self) -> None:
+        """Give the first user another path, which it did not have before."""
+        user = self.users[min(self.users)]
+        self._put(replace(user, path=f"/{len(self.history[user.user_id])}/"))
+
+    def _put(self, user: User) -> None:
+        self.users[user.name] = user
+        self.history.setdefault(user.user_id, []).append(user)
 
     def generate_credential_report(self) -> dict[str, Any]:
         return {"State": "STARTED"}
 
     def get_credential_report(self) -> dict[str, Any]:
-        rows = [f"{name},{_arn(name)},{_iso(created)}{_NO_CREDENTIALS}" for name, created in self.users.items()]
+        rows = [f"{user.name},{user.arn},{_iso(user.created)}{_NO_CREDENTIALS}" for user in self.users.values()]
         content = "\n".join([_REPORT_COLUMNS, *rows]).encode()
         return {"Content": content, "GeneratedTime": datetime.fromtimestamp(EPOCH, UTC), "ReportFormat": "text/csv"}
 
     def get_account_authorization_details(self, **_: Any) -> dict[str, Any]:
-        return {"UserDetailList": [_user(name, created) for name, created in self.users.items()], "IsTruncated": False}
+        return {"UserDetailList": [user.listed() for user in self.users.values()], "IsTruncated": False}
 
     def list_users(self, *, MaxItems: int, Marker: str | None = None) -> dict[str, Any]:  # noqa: N803
         rest = [name for name in sorted(self.users) if Marker is None or name > Marker]
         page = rest[:MaxItems]
         more = {"IsTruncated": True, "Marker": page[-1]} if len(rest) > MaxItems else {"IsTruncated": False}
-        return {"Users": [_user(name, self.users[name]) for name in page], **more}
+        return {"Users": [self.users[name].listed() for name in page], **more}
 
 
 _REPORT_COLUMNS = ",".join(COLUMNS)
 _NO_CREDENTIALS = "".join(f",{'false' if name.endswith(('active', 'enabled')) else 'N/A'}" for name in COLUMNS[3:])
 
 
-def _arn(name: str) -> str:
-    return f"arn:aws:iam::123456789012:user/{name}"
-
-
 def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _user(name: str, created: float) -> dict[str, Any]:
-    moment = datetime.fromtimestamp(created, UTC)
-    return {"UserName": name, "UserId": f"AIDA{name}", "Arn": _arn(name), "CreateDate": moment}
 
 
 class World:
@@ -291,6 +344,9 @@ class World:
             "CHANGE_EVENTS_ENABLED": str(setting.changes).lower(), "EVENT_BUS_NAME": "default",
             "ANNOUNCE_ACTIVITY": "false", "MASS_DELETION_GUARD_PERCENT": "20",
         }  # fmt: skip
+        self.setting = setting
+        self._former = 0
+        """How many executions there were before this world began."""
         self.iam = Iam(names, self.clock - 1000)
         self.interpreter = Interpreter(rendered(REPLACED), self._invoke, self._gather)
         self.executions: list[Execution] = []
@@ -298,6 +354,10 @@ class World:
         self.events: list[tuple[Execution, End]] = []
         self.ready: list[tuple[greenlet, Any]] = []
         self.metrics: list[tuple[str, dict[str, Any]]] = []
+        self.heard: list[dict[str, Any]] = []
+        """The details of the events that the bus took, in their order, each of them as often as it came."""
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        """Called with each of them."""
         self.complete: dict[str, int] = {}
         """The ttl of every scan that became COMPLETE."""
         self.notes: dict[Any, Any] = {}
@@ -335,6 +395,15 @@ class World:
         worker = getcurrent()
         return self.clock + (worker.invocation.skew if isinstance(worker, Worker) else 0.0)
 
+    def adopt(self, other: "World") -> None:
+        """Begin a minute after another world, with what its runs have left."""
+        self.clock = other.clock + 60
+        self.table.items = dict(other.table.items)
+        self.iam = other.iam.copy()
+        self._former = len(other.executions)
+        for detail in other.heard:
+            self._hear(detail)
+
     # What happens ----------------------------------------------------------------------------------------------------
 
     def start(self, execution_input: list[Any] | None = None, *, same_second: bool = False) -> Execution:
@@ -344,7 +413,10 @@ class World:
             started = self.executions[-1].started + 0.1 if same_second else self.clock
         else:
             started = self.clock
-        name, given = f"X{len(self.executions) + 1}", {} if execution_input is None else execution_input[0]
+        name, given = (
+            f"X{len(self.executions) + self._former + 1}",
+            {} if execution_input is None else execution_input[0],
+        )
         arn = f"arn:aws:states:us-east-1:123456789012:execution:iam-user-monitor:{name}"
         iso = datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         about = {"Id": arn, "Name": name, "StartTime": iso, "RedriveCount": 0, "Input": given}
@@ -408,6 +480,8 @@ class World:
                 answer = getattr(self.iam, operation)(**request)
             elif service == "stepfunctions":
                 answer = self._described(request["executionArn"])[-1]
+            elif service == "events":
+                answer = self._put_events(request)
             else:
                 answer = None
                 self._say_metrics(request)
@@ -636,6 +710,22 @@ class World:
         for check in ON_METRICS:
             check(self, request["execution_arn"], request["outcome"])
 
+    def _put_events(self, request: dict[str, Any], *codes: str | None) -> dict[str, Any]:
+        """Take events, but those for which there is an ErrorCode."""
+        results: list[dict[str, Any]] = []
+        for number, entry in enumerate(request["Entries"]):
+            code = codes[number] if number < len(codes) else None
+            # What it will never take counts as told: the log and the alarm tell of it.
+            if code in {None, "MalformedDetail"}:
+                self._hear(json.loads(entry["Detail"]))
+            results.append({"EventId": "e"} if code is None else {"ErrorCode": code, "ErrorMessage": "no"})
+        return {"FailedEntryCount": sum("ErrorCode" in result for result in results), "Entries": results}
+
+    def _hear(self, detail: dict[str, Any]) -> None:
+        self.heard.append(detail)
+        for listener in self.listeners:
+            listener(detail)
+
     # The scheduler ---------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -697,6 +787,7 @@ class World:
             [(x.name, end.attempt) for x, end in self.events],
             lock is not None and lock["expires_at"] < self.clock,
             (self.environment, sorted(self.iam.users), sorted(self.iam.first_listed), self.notes),
+            (self.table.index_lags, self.heard, list(self.iam.users.values()) if self.setting.changes else ()),
             sorted({(arn, outcome.get("attempt"), outcome["status"]) for arn, outcome in self.metrics}, key=str),
             (self.events_lost, sorted(self.complete), self.chooser is None),
         )  # fmt: skip
@@ -756,10 +847,39 @@ class World:
         yield Option("lease", "the lease ends", partial(self.sleep, LEASE_SECONDS + 1))
         yield Option("second", "a second passes", partial(self.sleep, 1.5))
         yield Option("days", "two days pass", partial(self.sleep, 2 * 86_400))
-        yield Option("user", "a user is created", lambda: self.iam.users.update({"a-new-user": self.clock}))
+        if "a-new-user" not in self.iam.users:
+            yield Option("user", "a user is created", lambda: self.iam.create("a-new-user", self.clock))
         if len(self.iam.users) > 1:
-            yield Option("user", "the first user is deleted", lambda: void(self.iam.users.pop(min(self.iam.users))))
+            yield Option("user", "the first user is deleted", self.iam.delete)
         yield Option("retention", "retention_days is lowered", partial(self._set, RETENTION_DAYS="40"))
+        if self.setting.changes:
+            yield from self._concerning_changes()
+
+    def _concerning_changes(self) -> Iterator[Option]:
+        if self.iam.users:
+            yield Option("people", "the first user is moved", self.iam.move)
+            yield Option("people", "the first user is created anew", lambda: self.iam.recreate(self.clock))
+            for name in sorted({"a-renamed", "z-renamed"} - self.iam.users.keys()):
+                yield Option("people", f"the last user is renamed to {name}", partial(self._rename, name))
+        if self.table.index_lags:
+            yield Option("index", "the index catches up", self.end_lag)
+        else:
+            yield Option("index", "the index stands still", self._lag)
+        enabled = self.environment["CHANGE_EVENTS_ENABLED"]
+        other = {"true": "false", "false": "true"}[enabled]
+        yield Option("switch", f"change_events_enabled is {other}", partial(self._set, CHANGE_EVENTS_ENABLED=other))
+
+    def _rename(self, name: str) -> None:
+        self.iam.rename(name, self.clock)
+
+    def _lag(self) -> None:
+        """Let the index stand still: what is written from now on, it does not show."""
+        self.table.catch_up()
+        self.table.index_lags = True
+
+    def end_lag(self) -> None:
+        """Let the index show what the table holds."""
+        self.table.index_lags = False
 
     def _faults(self, one: Invocation) -> Iterator[Option]:
         if one.waiter is not None:
@@ -781,7 +901,18 @@ class World:
         yield Option("deny", f"{one.label} is refused {operation}", partial(self._resume, one, _denied(operation)))
         if operation == "batch_write_item":
             yield Option("throttle", f"{one.label} is throttled to the end", partial(self._throttled, one))
-        if service == "dynamodb" and operation not in {"get_item", "query"}:
+        if operation == "put_events":
+            first, last = ("InternalFailure",), (*[None] * (len(request["Entries"]) - 1), "NotAuthorizedForSource")
+            yield Option("throttle", f"{one.label} is throttled to the end", partial(self._throttled, one))
+            yield Option("bus", f"{one.label}: the bus is busy", partial(self._resume, one, _throttling("PutEvents")))
+            for what, codes in (
+                ("takes all but the first event", first),
+                ("refuses the last event", last),
+                ("will never take the first event", ("MalformedDetail",)),
+            ):
+                yield Option("bus", f"{one.label}: the bus {what}", partial(self._partly, one, codes))
+        writes = service == "dynamodb" and operation not in {"get_item", "query", "batch_get_item"}
+        if writes or service == "events":
             yield Option("repeat", f"{one.label} sends {operation} twice", partial(self._twice, one))
             yield Option("ghost", f"{one.label} leaves a copy of {operation} behind", partial(self.ghost, one))
         if "Marker" in request:
@@ -794,13 +925,20 @@ class World:
                 "lag", f"{one.label} is told what was before ({stale['status']})", partial(self._resume, one, stale)
             )
 
+    def _partly(self, one: Invocation, codes: tuple[str | None, ...]) -> None:
+        assert one.pending is not None
+        answer = self._put_events(one.pending[2], *codes)
+        self.clock += CALL_SECONDS
+        self._resume(one, answer)
+
     def _skewed(self, one: Invocation, skew: float) -> None:
         one.skew = skew
         self.go(one)
 
     def _throttled(self, one: Invocation) -> None:
         self.clock += FUNCTION_SECONDS
-        self._resume(one, _throttling())
+        assert one.pending is not None
+        self._resume(one, _throttling({"put_events": "PutEvents"}.get(one.pending[1], "BatchWriteItem")))
 
     def _twice(self, one: Invocation) -> None:
         assert one.pending is not None
@@ -810,15 +948,18 @@ class World:
     def end_faults(self) -> None:
         """Let nothing go wrong any more, and pages be large: what follows is short."""
         self.chooser, self._checked = None, False
-        self._set(PAGE_SIZE="100", BATCH_SIZE="100")
+        self._set(PAGE_SIZE="100", BATCH_SIZE="100", CHANGE_EVENTS_ENABLED=str(self.setting.changes).lower())
+        self.end_lag()
 
     def _set(self, **variables: str) -> None:
         """Change the environment of the functions."""
         self.environment = {**self.environment, **variables}
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass. An index is behind for minutes at most."""
         self.clock += seconds
+        if seconds >= LEASE_SECONDS:
+            self.end_lag()
 
     # For stories and invariants --------------------------------------------------------------------------------------
 
@@ -882,9 +1023,9 @@ def _denied(operation: str) -> ClientError:
     return ClientError({"Error": {"Code": "AccessDeniedException", "Message": "refused by the simulator"}}, operation)
 
 
-def _throttling() -> ClientError:
-    code = "ProvisionedThroughputExceededException"
-    return ClientError({"Error": {"Code": code, "Message": "throttled by the simulator"}}, "BatchWriteItem")
+def _throttling(operation: str) -> ClientError:
+    code = "ThrottlingException" if operation == "PutEvents" else "ProvisionedThroughputExceededException"
+    return ClientError({"Error": {"Code": code, "Message": "throttled by the simulator"}}, operation)
 
 
 def _refused_marker() -> ClientError:

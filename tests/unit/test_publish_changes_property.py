@@ -1,8 +1,6 @@
 """Whatever becomes of an account, its scans and their publication: every change is told, none that was not, each once.
 
-The judge knows nothing of how changes are detected: it applies the events, as they came, to what the first scan told,
-and compares the result with the account itself. An event that says something that was not, or says it twice under two
-ids, does not fit what was told before it; one that is missing leaves the result behind the account.
+:class:`Judge` is who judges: it knows nothing of how changes are detected.
 """
 
 from dataclasses import dataclass, field, replace
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 
 from functions.shared.errors import IndexBehind
 from functions.table import detection
+from tests.support.judge import Judge
 from tests.support.publishing import EPOCH, Faults, Interrupted, World, user
 
 NAMES = ("ann", "bob", "cy", "222222222222")
@@ -115,49 +114,6 @@ class Scans:
         return known
 
 
-@dataclass
-class Judge:
-    """What somebody knows who has the first scan and every event since."""
-
-    users: dict[str, dict[str, Any]]
-    gone: set[str] = field(default_factory=set)
-
-    def hear(self, told: dict[str, Any], account: Account) -> None:
-        user_id, before, after = told["user_id"], told["before"], told["after"]
-        match told["change"]:
-            case "created":
-                self._enters(user_id, after)
-            case "deleted":
-                self._leaves(user_id, before, account)
-            case "recreated":
-                assert before["user_name"] == after["user_name"]
-                self._leaves(before["user_id"], before, account)
-                self._enters(user_id, after)
-            case "renamed" | "changed":
-                known = self.users[user_id]
-                assert ("user_name" in told["attributes"]) == (told["change"] == "renamed")
-                assert told["attributes"] or told["findings_opened"] or told["findings_closed"]
-                for name in told["attributes"]:
-                    assert known.get(name, before[name]) == before[name], "it was told otherwise before"
-                    assert before[name] != after[name]
-                    known[name] = after[name]
-            case "scan_completed":
-                pass
-            case other:
-                assert other == "mass_deletion_suspected"
-
-    def _enters(self, user_id: str, after: dict[str, Any]) -> None:
-        assert user_id not in self.users
-        assert user_id not in self.gone
-        self.users[user_id] = dict(after)
-
-    def _leaves(self, user_id: str, before: dict[str, Any], account: Account) -> None:
-        assert user_id not in account.users, "the user is there"
-        known = self.users.pop(user_id)
-        assert known["user_name"] == before["user_name"]
-        self.gone.add(user_id)
-
-
 KINDS = ("create", "delete", "recreate", "rename", "mfa", "groups")
 CHANGES = st.tuples(
     st.just("change"), st.sampled_from(KINDS), st.integers(0, 3), st.sampled_from(NAMES), st.integers(1, 60)
@@ -239,7 +195,7 @@ def test_property_every_change_is_told_once_and_none_that_was_not(
                     world.table.index_lags = lags
             told = world.bus.distinct()
             for one in told[heard:]:
-                judge.hear(one, account)
+                judge.hear(one, account.users)
                 event(f"told: {one['change']}")
             heard = len(told)
 
