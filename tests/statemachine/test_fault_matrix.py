@@ -2,7 +2,8 @@
 
 Every state × every kind of fault. After each: the lock is free, or its lease ends; every attempt that began has its
 metrics, true and once; the manifest says whether the scan may be trusted; the next scheduled run succeeds; and a
-redrive of the failed run ends SUCCEEDED with every user recorded.
+redrive of the failed run ends SUCCEEDED with every user recorded. What PublishChanges could not announce the next run
+does, and no scan or run fails for it.
 """
 
 import threading
@@ -241,6 +242,8 @@ def test_fault(
         assert len(written) >= manifest["records_written"], "what is counted as written is there"
         if status == "COMPLETE":
             assert written == USERS
+        if state == "PublishChanges":
+            assert execution.status == ("ABORTED" if fault.startswith("stopped") else "SUCCEEDED")
         lock = running.lock()
         if (state, fault) in {("ReleaseLock", fault) for fault in ("error always", "timeout", "throttled")}:
             assert lock is not None
@@ -256,6 +259,10 @@ def test_fault(
         assert following.status == "SUCCEEDED"
         assert recorded(running, timestamp_of(running, following)) == USERS
         assert metrics.success()[len(success) :] == [1]
+        due = {timestamp_of(running, following), *([timestamp] if status == "COMPLETE" else [])}
+        announced = {detail["id"]: detail for detail in running.announced()}.values()
+        assert sorted(detail["scan_timestamp"] for detail in announced) == sorted(due), "each once, and nothing else"
+        assert {detail["change"] for detail in announced} == {"scan_completed"}
 
         # The redrive of the run that failed, although another one came between.
         if execution.status != "SUCCEEDED":

@@ -6,6 +6,7 @@ clause that it names.
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -319,7 +320,8 @@ def test_a_complete_scan_that_is_redriven_for_its_lock_while_another_runs(
     redriven = running.redrive(execution.arn)
     # Then the run succeeds, and has listed nothing: what its scan says stays as it was
     assert redriven.status == "SUCCEEDED", redriven.cause
-    assert redriven.route[-4:] == ["LockAcquired?", "ReleaseLock", "ScanOutcome?", "ScanSucceeded"]
+    assert redriven.route[-6:-3] == ["LockAcquired?", "ChangesToPublish?", "PublishChanges"]
+    assert redriven.route[-3:] == ["ReleaseLock", "ScanOutcome?", "ScanSucceeded"]
     assert director.calls["list_users"] == 3
     assert {**manifest_of(running, execution), "reported": None} == {**manifest, "reported": None}
     assert running.lock() == other
@@ -365,6 +367,52 @@ def test_a_listing_that_began_again_and_lost_a_record(running: Engine, director:
     # Then it begins where the record is missing, and is complete when everybody is there
     assert_complete(running, last)
     assert director.calls["list_users"] == 103
+
+
+def test_a_publication_that_wakes_up_after_the_next_one(running: Engine, director: Director) -> None:
+    """The cursor went back, and everything since was told again, under other ids."""
+    # Given a publication that was given up, and is made good by that of the next scan, when somebody was deleted
+    late: list[Any] = []
+    director.acts |= {("publish_changes", call): answer_lost(late) for call in range(1, 4)}
+    first = running.run()
+    assert_complete(running, first)
+    assert running.announced() == []
+    running.client("iam").delete_user(UserName="user-0")
+    time.sleep(1.01)  # a scan is named after its second
+    second = running.run()
+    assert_complete(running, second, USERS[1:])
+    told = running.announced()
+    assert [detail["change"] for detail in told] == ["scan_completed", "deleted", "scan_completed"]
+    before = running.items()
+    # When it wakes up
+    answer = running.repeat(Invocation("publish_changes", late[0]))
+    # Then it says nothing, and nothing has changed
+    assert answer["status"] == "NOTHING_NEW"
+    assert running.announced() == []
+    assert running.items() == before
+
+
+def test_a_publication_that_dies_before_it_notes_what_it_has_told(running: Engine, director: Director) -> None:
+    """What is told again has the same id, and says the same."""
+    # Given a publication that dies when its events are sent
+    dynamodb = clients.dynamodb()
+    write, deaths = dynamodb.transact_write_items, [MemoryError("died")]
+
+    def dying(**arguments: Any) -> Any:
+        key = next(iter(arguments["TransactItems"][0].values())).get("Key", {})
+        if key.get("scan_timestamp") == {"S": "changes"} and deaths:
+            raise deaths.pop()
+        return write(**arguments)
+
+    # When it is retried
+    with mock.patch.object(dynamodb, "transact_write_items", dying):
+        execution = running.run()
+    # Then it tells the same again
+    assert deaths == []
+    assert_complete(running, execution)
+    first, again = running.announced()
+    assert first == again
+    assert execution.output["changes"]["status"] == "ANNOUNCED"
 
 
 @pytest.mark.parametrize("resumes_at", ["acquire_lock", "list_users"])
@@ -511,7 +559,9 @@ def test_any_input_with_failing_steps(
     running.clean_up(execution)
     # Then it went the finally path and fails by the name of what failed
     assert (execution.status, execution.error) == ("FAILED", "ScanFailed")
-    assert execution.route[-4:] == ["EmitMetrics", "ReleaseLock", "ScanOutcome?", "FailScan"]
+    judged = [] if "emit_metrics" in failing else ["ChangesToPublish?"]
+    route = ["EmitMetrics", *judged, "ReleaseLock", "ScanOutcome?", "FailScan"]
+    assert execution.route[-len(route) :] == route
     refused = not isinstance(json.loads(text), dict)
     by_step = "acquire_lock" in failing or not refused
     assert ("InternalServerError: the service is out of order" if by_step else "InvalidInput: ") in str(execution.cause)

@@ -34,6 +34,8 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 TABLE = "iam-user-records"
 INDEX = "scan-timestamp-index"
+CHANGES = "changes"
+"""The rule and the queue of those who want to be told of changes."""
 
 _ASYNCHRONOUS_TRIES = 3
 
@@ -301,6 +303,18 @@ class Engine:
         held = [item for item in self.items() if item["user_name"] == "__execution_lock__"]
         return held[0] if held else None
 
+    def announced(self) -> list[dict[str, Any]]:
+        """Return the details of the change events that came on the bus since they were last asked for, in their order.
+
+        A rule of the bus sends them to a queue, as a deployment's may.
+        """
+        sqs, details = self.client("sqs"), []
+        while messages := sqs.receive_message(QueueUrl=_queue_url(sqs), MaxNumberOfMessages=10).get("Messages", []):
+            for message in messages:
+                details.append(json.loads(message["Body"])["detail"])
+                sqs.delete_message(QueueUrl=_queue_url(sqs), ReceiptHandle=message["ReceiptHandle"])
+        return details
+
     def client(self, service: str) -> Any:
         """Return a client for the account."""
         return _client(service)
@@ -362,6 +376,8 @@ def engine(
     ):
         create_table(running.client("dynamodb"))
         running.state_machine_arn = _deploy(running, map_concurrency)
+        if changes:
+            _listen(running)
         try:
             yield running
         finally:
@@ -430,6 +446,19 @@ def _deploy(running: Engine, map_concurrency: int) -> str:
     )
     arn: str = created["stateMachineArn"]
     return arn
+
+
+def _queue_url(sqs: Any) -> str:
+    return str(sqs.get_queue_url(QueueName=CHANGES)["QueueUrl"])
+
+
+def _listen(running: Engine) -> None:
+    """Send the change events that come on the default bus to a queue."""
+    sqs, events = running.client("sqs"), running.client("events")
+    url = sqs.create_queue(QueueName=CHANGES)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name=CHANGES, EventPattern=json.dumps({"source": ["iam-user-monitor"]}))
+    events.put_targets(Rule=CHANGES, Targets=[{"Id": "queue", "Arn": arn}])
 
 
 @functools.cache
