@@ -211,7 +211,7 @@ def find(mutant: Mutant, budget: int, seed: int) -> tuple[int, str | None]:
             if single:
                 extent = explore.exhaustively(setting if mutant.announced else Setting(2), 1)
             else:
-                extent = explore.randomly(range(seed, seed + budget), announced=mutant.announced or None)
+                extent = explore.randomly(range(seed, seed + budget), announced=mutant.announced)
             tried += extent.runs
             if extent.found is not None:
                 found = explore.shrink(extent.found)
