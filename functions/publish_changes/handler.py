@@ -5,23 +5,24 @@ after the other: what a former call could not say, this one says. So its failure
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import takewhile
 from typing import TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, events, timestamps
 from functions.shared.bus import Bus
-from functions.shared.errors import EventsRefused, IndexBehind
+from functions.shared.errors import EventsRefused
 from functions.shared.model import Published
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step, working_seconds
-from functions.table import posture
+from functions.table import walk
 from functions.table.announcement import Announcements, Cursor
 from functions.table.chunks import Unreadable
-from functions.table.detection import Detection, Options, Picture, detect
+from functions.table.detection import Detection, Options, Picture
 from functions.table.reader import Reader
 from functions.table.scans import RecordedScan
 
@@ -109,24 +110,18 @@ class Publisher:
                 logger.warning("A scan has expired before it was announced", scan=planned)
                 self.announcements.give_up(cursor)
                 continue
-            scan = min(
-                (one for one in self._scans(cursor) if one.manifest.outcome["publish"]), key=_by_listing, default=None
-            )
+            scan = walk.first(one for one in self._scans(cursor) if one.manifest.outcome["publish"])
             if scan is None:
                 return None
             self.announcements.plan(cursor, scan, self.options)
 
     def _scans(self, cursor: Cursor) -> Iterator[RecordedScan]:
-        """Yield the trusted scans that began to list when the last announced one had ended to.
-
-        One that listed before that, or meanwhile, was redriven late: it does not know what came last, and says nothing.
-        """
+        """Yield the scans that may speak after what is announced."""
         oldest = timestamps.parse(cursor.scan_timestamp) - _LATEST_COMPLETION if cursor.scan_timestamp else None
-        for scan in self.reader.scans():
-            if oldest is not None and timestamps.parse(scan.scan_timestamp) < oldest:
-                return
-            if scan.trusted and (cursor.listed_until is None or scan.listing[0] > cursor.listed_until):
-                yield scan
+        recent = takewhile(
+            lambda scan: oldest is None or timestamps.parse(scan.scan_timestamp) >= oldest, self.reader.scans()
+        )
+        return walk.following(recent, cursor.listed_until)
 
     def _announce(self, cursor: Cursor, scan: RecordedScan, done: Published) -> None:
         """Say what a scan has to say, and note that it is said."""
@@ -149,24 +144,13 @@ class Publisher:
 
     def _detect(self, cursor: Cursor, scan: RecordedScan) -> Detection:
         assert cursor.plan is not None  # noqa: S101 - a mistake in the code
-        reader = self.reader
-        listing = reader.of_scan(scan)
-        records = list(listing)
-        if listing.missing and reader.waits_for(scan):
-            raise IndexBehind(
-                f"the index yields {listing.found:,} of the {scan.records_written:,} records of scan "
-                f"{scan.scan_timestamp}; they are announced when it does"
-            )
-        # Later than that, it will not yield more: whoever is missing is looked up by name, or is new, and announced
-        # when the next scan has it.
-        return detect(
-            self._picture(cursor),
+        detailed = walk.details_of(
+            self.reader,
             scan,
-            records,
-            look_up=lambda names: reader.in_scan(scan, names).values(),
-            detailed=self._detailed(scan),
-            options=cursor.plan.options,
+            lambda why: logger.warning("The scan's authorization details cannot be read any longer", error_message=why),
         )
+        options = cursor.plan.options
+        return walk.tell(self.reader, scan, self._picture(cursor), detailed=detailed, options=options).detection
 
     def _picture(self, cursor: Cursor) -> Picture | None:
         """Return what was announced up to the cursor, None where nothing was."""
@@ -176,31 +160,7 @@ class Publisher:
             return self.announcements.picture(cursor.scan_timestamp, cursor.picture)
         except Unreadable as error:
             logger.warning("What was announced is taken from the records instead", error_message=str(error))
-        return picture_of(self.reader, cursor.scan_timestamp)
-
-    def _detailed(self, scan: RecordedScan) -> Collection[str] | None:
-        """Return the user_ids in the authorization details of a scan, None where it has none, or none any longer."""
-        manifest = scan.manifest
-        if manifest.posture is None or (manifest.sections or {}).get("authorization", {}).get("state") != "CURRENT":
+        last = next((one for one in self.reader.scans() if one.scan_timestamp == cursor.scan_timestamp), None)
+        if last is None or not last.trusted:
             return None
-        reader = self.reader
-        try:
-            return posture.load(reader.dynamodb, reader.table_name, scan.scan_timestamp, manifest.posture).authorization
-        except Unreadable as error:
-            logger.warning("The scan's authorization details cannot be read any longer", error_message=str(error))
-            return None
-
-
-def picture_of(reader: Reader, scan_timestamp: str) -> Picture | None:
-    """Return a scan as if it were the first that is announced; None where it has expired.
-
-    Less is known by it than by a picture: of who was missing then, and of what the scan did not know, nothing.
-    """
-    scan = next((one for one in reader.scans() if one.scan_timestamp == scan_timestamp and one.trusted), None)
-    if scan is None:
-        return None
-    return detect(None, scan, reader.of_scan(scan), look_up=lambda _: (), detailed=None, options=Options()).picture
-
-
-def _by_listing(scan: RecordedScan) -> tuple[tuple[datetime, datetime], str]:
-    return scan.listing, scan.scan_timestamp
+        return walk.tell(self.reader, last, None, detailed=None, options=self.options).detection.picture
