@@ -28,7 +28,16 @@ _NAME = "user_name"
 _ABSENT_IS_UNKNOWN = frozenset({"password_enabled", "mfa_active", "admin_via", "tags"})
 """What every user has. Where it is absent, it could not be told, or nobody had asked for tags."""
 
-_IN_SLOTS = tuple(tuple(f"{kind}_{slot}_" for slot in SLOTS) for kind in IN_SLOTS)
+_IN_SLOTS = tuple(
+    tuple(
+        tuple(f"{kind}_{slot}_{attribute.name.removeprefix(first)}" for slot in SLOTS)
+        for attribute in ATTRIBUTES
+        if attribute.name.startswith(first)
+    )
+    for kind in IN_SLOTS
+    if (first := f"{kind}_{SLOTS[0]}_")
+)
+"""For each kind of what is in a slot, the names of its attributes, in the one slot and in the other."""
 _IDENTITY = "last_rotated"
 """Of what is in a slot: it tells one key from another, and no key is without."""
 
@@ -118,27 +127,20 @@ def aligned(before: Item, after: Item) -> Item:
 
     A key is known by its creation; when another one is deleted, it may be found in the other slot.
     """
-    for slots in _IN_SLOTS:
-        after = min(after, _exchanged(after, slots), key=lambda record: _distance(before, record, slots))
+    for names in _IN_SLOTS:
+        if any(_distance(before, after, names)):
+            after = min(after, _exchanged(after, names), key=lambda record: _distance(before, record, names))
     return after
 
 
-def _exchanged(record: Item, slots: tuple[str, ...]) -> Item:
-    first, second = slots
-    renamed = {}
-    for name, value in record.items():
-        if name.startswith(first):
-            name = second + name.removeprefix(first)
-        elif name.startswith(second):
-            name = first + name.removeprefix(second)
-        renamed[name] = value
-    return renamed
+def _exchanged(record: Item, names: tuple[tuple[str, ...], ...]) -> Item:
+    other = {name: twin for first, second in names for name, twin in ((first, second), (second, first))}
+    return {other.get(name, name): value for name, value in record.items()}
 
 
-def _distance(before: Item, after: Item, slots: tuple[str, ...]) -> tuple[int, int]:
+def _distance(before: Item, after: Item, names: tuple[tuple[str, ...], ...]) -> tuple[int, int]:
     """Return how many identities differ, and how many attributes: keys of one second differ in nothing else."""
-    names = {name for record in (before, after) for name in record if name.startswith(slots)}
-    different = [name for name in names if before.get(name) != after.get(name)]
+    different = [name for pair in names for name in pair if before.get(name) != after.get(name)]
     return sum(name.endswith(_IDENTITY) for name in different), len(different)
 
 
