@@ -14,7 +14,7 @@ from typing import TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, events, timestamps
-from functions.shared.bus import Bus
+from functions.shared.bus import Bus, Refusal
 from functions.shared.errors import EventsRefused
 from functions.shared.model import Published
 from functions.shared.run import Run, RunEvent
@@ -43,10 +43,21 @@ def handler(event: Event, context: LambdaContext) -> Published:
     publisher = Publisher(
         reader=Reader(dynamodb, table_name),
         announcements=Announcements(dynamodb, table_name),
-        bus=Bus(clients.events(), configuration.event_bus_name(), seconds),
+        bus=Bus(clients.events(), configuration.event_bus_name(), seconds, log_refusal),
         options=Options(configuration.mass_deletion_guard_percent(), configuration.announce_activity()),
     )
     return publisher.publish(Run.of(event), seconds=seconds)
+
+
+def log_refusal(refusal: Refusal) -> None:
+    """Log an event that will never be taken."""
+    logger.error(
+        "EventBridge takes an event never",
+        error_type=refusal.code,
+        error_message=refusal.message,
+        detail_type=refusal.detail_type,
+        event_id=refusal.event_id,
+    )
 
 
 @dataclass(frozen=True)

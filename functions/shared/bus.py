@@ -14,7 +14,6 @@ from botocore.exceptions import ClientError
 
 from functions.shared.errors import AccessDenied, EventsRefused, Throttled, is_throttling
 from functions.shared.events import Event
-from functions.shared.step import logger
 
 if TYPE_CHECKING:
     from types_boto3_events import EventBridgeClient
@@ -33,6 +32,16 @@ _OF_THE_EVENT = frozenset({"MalformedDetail", "InvalidArgument"})
 """Why EventBridge will never take this entry, whoever sends it, and to whatever bus."""
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """An event that the bus will never take. It names no user: a log may have it."""
+
+    code: str
+    message: str
+    detail_type: str
+    event_id: str
+
+
 @dataclass
 class Bus:
     """An event bus.
@@ -43,11 +52,14 @@ class Bus:
         Its name or its ARN.
     seconds
         For how long events that are not taken are sent again.
+    refused
+        Hears of every event that will never be taken, at once.
     """
 
     client: "EventBridgeClient"
     name: str
     seconds: float
+    refused: Callable[[Refusal], None]
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     _deadline: float = field(init=False)
@@ -60,14 +72,14 @@ class Bus:
 
         Returns
         -------
-        How many events it took, and how many of them it will never take; those are logged.
+        How many events it took, and how many it will never take.
 
         Raises
         ------
         Throttled
             It did not take some for as long as there was time.
         AccessDenied
-            The function may not put events on it.
+            The caller may not put events on it.
         EventsRefused
             It takes none of this kind: there is no such bus, or it does not admit the source.
         """
@@ -91,9 +103,7 @@ class Bus:
                     again.append(entry)
                 elif code in _OF_THE_EVENT:
                     refused += 1
-                    logger.error(
-                        "EventBridge takes an event never", error_type=code, error_message=message, **_identity(entry)
-                    )
+                    self.refused(Refusal(code, message, entry["DetailType"], json.loads(entry["Detail"])["id"]))
                 else:
                     raise _refusal(code, f"the bus {self.name} refuses events: {code}: {message}")
             if not again:
@@ -119,11 +129,6 @@ def _refusal(code: str, message: str) -> Exception:
     if code.startswith(("NotAuthorized", "AccessDenied")):
         return AccessDenied(message)
     return EventsRefused(message)
-
-
-def _identity(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return what a log may hold of an event: no user."""
-    return {"detail_type": entry["DetailType"], "event_id": json.loads(entry["Detail"])["id"]}
 
 
 def _batches(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

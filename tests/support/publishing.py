@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from functions.publish_changes.handler import Publisher
+from functions.publish_changes.handler import Publisher, log_refusal
 from functions.shared import timestamps
 from functions.shared.bus import Bus
 from functions.shared.model import Published
@@ -201,7 +201,7 @@ class World:
         return Publisher(
             reader=Reader(dynamodb, TABLE, now=now, sleep=lambda _: None),
             announcements=Announcements(dynamodb, TABLE),
-            bus=Bus(events, "default", 60, sleep=lambda _: None, clock=lambda: 0.0),
+            bus=Bus(events, "default", 60, log_refusal, sleep=lambda _: None, clock=lambda: 0.0),
             options=self.options,
             clock=lambda: 0.0,
         )
