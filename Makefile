@@ -17,11 +17,11 @@ SEED ?= 0
 BY ?=
 
 # What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
-VALUES := EXECUTION LIMIT SCAN AT FROM TO FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS
+VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS
 SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
-# The shell's USER is who is logged in, not who is asked for.
+# The shell's USER is who is logged in, not who is asked for; and a YES is given to one command.
 ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
-  $(if $(findstring command,$(origin USER)),USER)
+  $(foreach name,USER YES,$(if $(findstring command,$(origin $(name))),$(name)))
 literal = $(eval override $(1) := $$(value $(1)))$(eval override ASKED_$(1) := $$(value $(1)))$(eval export ASKED_$(1))
 $(foreach name,$(ASKED),$(call literal,$(name)))
 # --at="$$ASKED_AT" where AT is set, and nothing otherwise; and the same for arguments.
@@ -194,7 +194,7 @@ destroy: on-aws ## Remove the deployment, records included, from your AWS accoun
 # make itself answers any failure with exit status 2; the command's own statuses are in the README.
 OPERATE = $(PY) -m functions.cli
 
-.PHONY: start redrive scans users history diff findings
+.PHONY: start redrive scans users history diff changes announce findings
 start: $(INSTALLED) ## Start a scan and follow it to its end
 	@$(OPERATE) start
 
@@ -213,6 +213,13 @@ users: $(INSTALLED) ## List who existed: SCAN=<scan>|latest or AT=2026-01-31T00:
 
 diff: $(INSTALLED) ## Show who came, went or changed: FROM=<scan>|previous TO=<scan>|latest (ACTIVITY=1, FORMAT)
 	@$(OPERATE) diff $(call flag,ACTIVITY,--activity) $(call option,FORMAT,--format) $(call value_of,FROM,TO)
+
+changes: $(INSTALLED) ## Show what happened, and whether it was announced: SINCE=1d|<moment>|<scan> USER=<name or user_id> (ACTIVITY=1, FORMAT)
+	@$(OPERATE) changes $(call option,SINCE,--since) $(call option,USER,--user) $(call flag,ACTIVITY,--activity) \
+	  $(call option,FORMAT,--format)
+
+announce: $(INSTALLED) ## Send the events between two scans again, after asking: FROM=<scan>|previous TO=<scan>|latest (BUS, YES=1)
+	@$(OPERATE) announce $(call flag,YES,--yes) $(call option,BUS,--bus) $(call value_of,FROM,TO)
 
 findings: $(INSTALLED) ## Say what is wrong with it: SCAN or AT, CIS=7.0, ONLY=<control>,… (UNUSED_DAYS, KEY_AGE_DAYS, ALL=1, FAIL=1, FORMAT)
 	@$(OPERATE) findings $(call option,SCAN,--scan) $(call option,AT,--at) $(call option,CIS,--cis) \

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.cli import changes as happenings
 from functions.cli import executions, output, posture, rows, words
 from functions.cli.deployment import DEFAULT_NAME, DEFAULT_TABLE, Deployment
 from functions.cli.errors import CommandError, ExitStatus
@@ -24,9 +25,12 @@ from functions.cli.values import (
     PREVIOUS,
     SCAN,
     SCAN_OR_PREVIOUS,
+    SINCE,
     Moment,
 )
 from functions.shared import timestamps
+from functions.shared.bus import Bus, Refusal
+from functions.shared.errors import IndexBehind, MonitorError
 from functions.table import diff as differences
 from functions.table import findings as judging
 from functions.table import gaps as periods
@@ -34,11 +38,15 @@ from functions.table import history as histories
 from functions.table.manifest import Status
 from functions.table.reader import Reader, TableBusy
 from functions.table.record import CREDENTIAL_REPORT
+from functions.table.replay import Chain, Replay
 from functions.table.scans import RecordedScan, after, at, before, created_at, newest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NAMES_SHOWN = 10
+
+_SENDING_SECONDS = 60.0
+"""For how long events that the bus does not take are sent again."""
 
 
 class OneLine(click.Group):
@@ -386,6 +394,132 @@ def diff(deployment: Deployment, former: datetime | str, later: datetime | str, 
         for section, users_ in found.uncompared.items():
             _note(posture.uncompared(section, users_))
     return max(_complete(begin, found.missing_before), _complete(end, found.missing_after))
+
+
+@cli.command()
+@click.option(
+    "--since",
+    type=SINCE,
+    default="1d",
+    show_default=True,
+    metavar="MOMENT|SCAN|DURATION",
+    help="Begin with the last scan up to then: 2026-01-31T00:00Z, a scan_timestamp, or how long ago, 90min, 2h or 7d.",
+)
+@click.option("--user", metavar="NAME|ID", help="Only of a user, by name or user_id, whatever it was called.")
+@_activity
+@_format
+@_of_deployment
+@_deployment
+def changes(deployment: Deployment, since: Moment | timedelta, user: str | None, activity: bool, form: str) -> int:
+    """Show what happened, scan after scan, and whether it was announced.
+
+    It is what the change events say, told again from the records, also where there are no events: only what is sure.
+    """
+    if user == "":
+        raise CommandError("--user is empty; it must be the name or the user_id of an IAM user")
+    _introduce(deployment)
+    reader = _reader(deployment)
+    known = list(reader.scans())
+    begin, is_oldest = happenings.base(known, since, reader.now)
+    if isinstance(since, Moment) and since.is_date:
+        _note(f"--since {since.text} is taken as its beginning in UTC, {timestamps.to_seconds(since.time)}")
+    try:
+        replay = Replay(reader, known, begin, Chain.of(reader), activity)
+    except IndexBehind as error:
+        raise CommandError(f"{error}; ask again", ExitStatus.INCOMPLETE) from error
+    answer = happenings.Answer(replay, happenings.Following(user, replay.picture) if user is not None else None)
+    behind = None
+    try:
+        for step in replay:
+            answer.add(step)
+    except IndexBehind as error:
+        behind = f"{error}; ask again"
+    if answer.following is not None and not answer.following.found:
+        raise CommandError(
+            f"--user {user}: no scan since {begin.scan_timestamp} has a user of this name; see `history`"
+        )
+    count = output.write(answer.rows, rows.CHANGE_COLUMNS, form, sys.stdout)
+    _note(f"{words.number(count, 'change')} {answer.period}")
+    if is_oldest:
+        _note(f"{begin.scan_timestamp} is the oldest scan that is kept; what was before is not known")
+    for line in answer.remarks():
+        _note(line)
+    for line in answer.warnings:
+        _warn(line)
+    if behind is not None:
+        _warn(behind)
+    elif answer.missing:
+        _warn(
+            f"{words.number(answer.missing, 'record')} missing from the index of the table: who is new may be missing"
+        )
+    return ExitStatus.INCOMPLETE if behind is not None or answer.missing else ExitStatus.OK
+
+
+@cli.command()
+@click.argument("former", metavar="FROM", type=SCAN_OR_PREVIOUS)
+@click.argument("later", metavar="TO", type=SCAN)
+@click.option("--yes", is_flag=True, help="Send them without asking.")
+@click.option(
+    "--bus",
+    envvar="EVENT_BUS_NAME",
+    default="default",
+    show_default=True,
+    metavar="NAME|ARN",
+    help="Event bus. Else EVENT_BUS_NAME.",
+)
+@_of_deployment
+@_deployment
+def announce(deployment: Deployment, former: datetime | str, later: datetime | str, yes: bool, bus: str) -> int:
+    """Send the events of the scans after FROM, up to TO, again, as they were announced: under the same ids.
+
+    FROM and TO are scan_timestamps or latest, the last scan that was announced; FROM may be previous, the one that was
+    announced before TO. It says what it would send, and asks. Whoever has seen an event drops it by its detail.id.
+    """
+    if not bus:
+        raise CommandError("--bus is empty; it must be the name or the ARN of an event bus")
+    _introduce(deployment)
+    reader = _reader(deployment)
+    chain = Chain.of(reader)
+    wanted = happenings.announced(chain, former, later)
+    parcels = [happenings.parcel(reader, chain, one) for one in wanted]
+    for parcel in parcels:
+        for line in parcel.offer():
+            _say(line)
+    total = sum(len(parcel.events) for parcel in parcels)
+    _say(f"{words.number(total, 'event')} to the bus {bus}")
+    if not yes:
+        if not _somebody_is_there():
+            raise CommandError("nothing was sent: there is nobody to ask; give --yes")
+        if not click.confirm("Send them again?"):
+            _say("nothing was sent")
+            return ExitStatus.OK
+    return _send(deployment, parcels, bus)
+
+
+def _send(deployment: Deployment, parcels: list[happenings.Parcel], name: str) -> int:
+    def refused(refusal: Refusal) -> None:
+        _warn(
+            f"the bus will never take an event: {refusal.code}: {refusal.message} ({refusal.detail_type}, id "
+            f"{refusal.event_id})"
+        )
+
+    bus = Bus(deployment.events, name, _SENDING_SECONDS, refused)
+    sent = lost = 0
+    for done, parcel in enumerate(parcels):
+        try:
+            taken, never = bus.send(parcel.events)
+        except (MonitorError, ClientError) as error:
+            told = f"{error}; the events of {done:,} of {words.number(len(parcels), 'scan')} were sent"
+            raise CommandError(told, ExitStatus.NO_ANSWER) from error
+        sent, lost = sent + taken, lost + never
+    _say(f"{words.number(sent, 'event')} sent")
+    if lost:
+        return ExitStatus.NO_ANSWER
+    return ExitStatus.OK if all(parcel.exact for parcel in parcels) else ExitStatus.INCOMPLETE
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
 
 
 def _gaps(deployment: Deployment, limit: int, wanted: timedelta | str, form: str) -> int:

@@ -12,6 +12,7 @@ from functions.cli.errors import CommandError, ExitStatus
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_events import EventBridgeClient
     from types_boto3_stepfunctions import SFNClient
 
 DEFAULT_NAME = "iam-user-monitor"
@@ -43,6 +44,11 @@ class Deployment:
     def dynamodb(self) -> "DynamoDBClient":
         """A client of the table."""
         return self.session.client("dynamodb", config=_CONFIG)
+
+    @cached_property
+    def events(self) -> "EventBridgeClient":
+        """A client of the event buses."""
+        return self.session.client("events", config=_CONFIG)
 
     @cached_property
     def stepfunctions(self) -> "SFNClient":

@@ -18,10 +18,10 @@ class ExitStatus(IntEnum):
     SKIPPED = 4
     """The scan that was started found another one at work, and did nothing."""
     NO_ANSWER = 5
-    """AWS cannot be reached, or refuses: credentials, permissions, a missing table, throttling."""
+    """AWS cannot be reached, or refuses: credentials, permissions, a missing table, throttling, an event."""
     INCOMPLETE = 6
     """The answer lacks what the index of the table did not yield yet, or, with --fail-on-finding, what a section that
-    the scan lacks would tell; the error output says what."""
+    the scan lacks would tell; or what was announced cannot all be told again. The output says what."""
     INTERRUPTED = 130
 
 

@@ -11,12 +11,16 @@ from functions.cli.output import Columns, Shown
 from functions.cli.posture import POSTURE, of_record
 from functions.cli.words import account_of, duration
 from functions.shared import timestamps
+from functions.shared.events import of_detection
+from functions.table.announcement import Announcement
 from functions.table.changes import aligned
-from functions.table.diff import Diff
+from functions.table.credential_report import ROOT
+from functions.table.diff import RECREATED, Diff
 from functions.table.gaps import Gap
 from functions.table.history import UNCHANGED, History
 from functions.table.manifest import Status
 from functions.table.record import ATTRIBUTES
+from functions.table.replay import Step
 from functions.table.scans import RecordedScan
 from functions.table.wire import Item
 
@@ -40,6 +44,12 @@ DIFF_COLUMNS = Columns(
     ["user_name", "change", "attributes", "before", "after"],
     ["user_name", "user_id", "arn", "change", "attributes", "before", "after", "before_scan", "after_scan",
      "account_id"],
+)  # fmt: skip
+CHANGE_COLUMNS = Columns(
+    ["scan_timestamp", "user_name", "change", "attributes", "before", "after", "findings", "announced"],
+    ["scan_timestamp", "previous_scan_timestamp", "user_name", "user_id", "arn", "change", "attributes", "before",
+     "after", "findings_opened", "findings_closed", "announced_at", "announced_scan_timestamp",
+     "announced_previous_scan_timestamp", "event_id", "account_id"],
 )  # fmt: skip
 
 
@@ -119,6 +129,46 @@ def of_diff(found: Diff) -> Iterator[dict[str, Any]]:
             "after_scan": found.after.scan_timestamp,
             "account_id": account_of(str(last.get("arn", ""))),
         }
+
+
+def of_step(step: Step) -> Iterator[dict[str, Any]]:
+    """Yield the rows of what a scan has to say."""
+    detection, scan = step.telling.detection, step.scan
+    events = of_detection(detection, scan, step.previous.scan_timestamp)
+    for change, event in zip(detection.changes, events, strict=False):
+        entry = detection.picture.users.get(change.user_id or ROOT)
+        announcement = step.announcement_of(change)
+        before, after = change.before, change.after
+        # What differs has its keys in the slots in which they were; who was created anew has slots of its own.
+        aligned_after = _in_slots_of(before, after) if change.change == RECREATED else after
+        yield {
+            "scan_timestamp": scan.scan_timestamp,
+            "previous_scan_timestamp": step.previous.scan_timestamp,
+            "user_name": change.user_name,
+            "user_id": change.user_id,
+            "arn": (entry.known.facts() if entry is not None else before or {}).get("arn"),
+            "change": change.change,
+            "attributes": list(change.attributes) or None,
+            "before": _evidence(before, before, change.attributes),
+            "after": _evidence(after, aligned_after, change.attributes),
+            "findings": ", ".join([*(f"+{name}" for name in change.opened), *(f"-{name}" for name in change.closed)]),
+            "findings_opened": list(change.opened) or None,
+            "findings_closed": list(change.closed) or None,
+            "announced": _announced(step, announcement),
+            "announced_at": announcement.announced_at if announcement is not None else None,
+            "announced_scan_timestamp": announcement.scan_timestamp if announcement is not None else None,
+            "announced_previous_scan_timestamp": announcement.previous if announcement is not None else None,
+            "event_id": event.detail["id"] if announcement is not None and step.told_by_itself else None,
+            "account_id": account_of(scan.manifest.execution_arn),
+        }
+
+
+def _announced(step: Step, announcement: Announcement | None) -> str:
+    if announcement is None:
+        return "no"
+    if step.told_by_itself:
+        return timestamps.to_seconds(timestamps.parse(announcement.announced_at))
+    return f"since {announcement.previous}, with {announcement.scan_timestamp}"
 
 
 def _evidence(record: Item | None, shown: Item | None, attributes: Iterable[str]) -> Shown | None:

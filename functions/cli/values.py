@@ -86,7 +86,28 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic in new
         match = _DURATION.fullmatch(value)
         if match is None:
             self.fail(f"it must be a duration, such as 90min, 2h or 1d, or {AUTO}, got {value!r}", param, ctx)
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        return _duration_of(match)
+
+
+class SinceType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
+    """A moment, the scan_timestamp of a scan, or how long ago."""
+
+    name = "since"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Moment | timedelta:
+        """Return the moment, or the duration, that a text names."""
+        if isinstance(value, Moment | timedelta):
+            return value
+        match = _DURATION.fullmatch(value)
+        if match is not None:
+            return _duration_of(match)
+        is_date = _DATE.fullmatch(value) is not None
+        try:
+            return Moment(value, parse(f"{value}T00:00Z" if is_date else value), is_date)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"it must be {_EXAMPLE}, a date, or a duration, such as 90min, 2h or 1d, got {value!r}", param, ctx
+            )
 
 
 class ControlsType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
@@ -104,7 +125,12 @@ class ControlsType(click.ParamType):  # type: ignore[type-arg]  # generic in new
         return tuple(BY_NAME[name] for name in value.split(","))
 
 
+def _duration_of(match: re.Match[str]) -> timedelta:
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
 MOMENT = MomentType()
+SINCE = SinceType()
 DURATION = DurationType()
 CONTROLS = ControlsType()
 SCAN = ScanType(LATEST)

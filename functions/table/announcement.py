@@ -28,7 +28,7 @@ from functions.shared import timestamps
 from functions.shared.model import Chunks
 from functions.table import chunks, wire
 from functions.table.chunks import Unreadable
-from functions.table.detection import Detection, Options, Picture
+from functions.table.detection import KINDS, Detection, Options, Picture
 from functions.table.manifest import MANIFEST_USER_NAME
 from functions.table.scans import RecordedScan
 from functions.table.wire import Item
@@ -109,6 +109,12 @@ class Announcement:
     announced_at: str
     counts: dict[str, int]
     events: int
+
+    @property
+    def refused(self) -> int:
+        """How many events the bus would never take: of each change, of a suspicion, and of the end, there was one."""
+        changes = sum(self.counts[kind] for kind in KINDS)
+        return changes + bool(self.counts["suspected_deletions"]) + 1 - self.events
 
     @classmethod
     def of(cls, item: Item) -> "Announcement":

@@ -29,6 +29,9 @@ from functions.table.diff import CHANGED, CREATED, DELETED, RECREATED, RENAMED
 from functions.table.scans import RecordedScan, created_at
 from functions.table.wire import Item
 
+KINDS = (CREATED, DELETED, RECREATED, RENAMED, CHANGED)
+"""What may become of a user."""
+
 LEAST_GUARDED = 10
 """So many deletions at once are never suspected, however small the account is."""
 
@@ -189,7 +192,7 @@ class Detection:
         """How many changes there are of each kind, and deletions that are not announced."""
         kinds = Counter(change.change for change in self.changes)
         return {
-            **{kind: kinds[kind] for kind in (CREATED, DELETED, RECREATED, RENAMED, CHANGED)},
+            **{kind: kinds[kind] for kind in KINDS},
             "unconfirmed_deletions": self.unconfirmed,
             "suspected_deletions": self.suspected,
         }

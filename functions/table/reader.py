@@ -52,14 +52,23 @@ class Reader:
 
     def scans(self, *, newest_first: bool = True) -> Iterator[RecordedScan]:
         """Yield the scans, by their scan_timestamp."""
-        items = self._query(
+        for item in self.about_scans(MANIFEST_SORT_KEY_PREFIX, newest_first=newest_first):
+            yield RecordedScan.of(Manifest(item))
+
+    def about_scans(self, prefix: str, *, newest_first: bool = True) -> Iterator[Item]:
+        """Yield the items of one kind, one for each scan, by the scan_timestamp.
+
+        Parameters
+        ----------
+        prefix
+            How their sort keys begin.
+        """
+        return self._query(
             KeyConditionExpression="user_name = :name AND begins_with(scan_timestamp, :prefix)",
-            ExpressionAttributeValues={":name": MANIFEST_USER_NAME, ":prefix": MANIFEST_SORT_KEY_PREFIX},
+            ExpressionAttributeValues={":name": MANIFEST_USER_NAME, ":prefix": prefix},
             ScanIndexForward=not newest_first,
             ConsistentRead=True,
         )
-        for item in items:
-            yield RecordedScan.of(Manifest(item))
 
     def of_name(self, user_name: str) -> Iterator[Item]:
         """Yield all records of a user name, oldest scan first."""

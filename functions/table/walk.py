@@ -16,6 +16,7 @@ from functions.table.detection import Detection, Options, Picture, detect
 from functions.table.reader import Reader
 from functions.table.record import AUTHORIZATION
 from functions.table.scans import RecordedScan
+from functions.table.wire import Item
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,13 @@ def _by_listing(scan: RecordedScan) -> tuple[tuple[datetime, datetime], str]:
 
 
 def tell(
-    reader: Reader, scan: RecordedScan, picture: Picture | None, *, detailed: Collection[str] | None, options: Options
+    reader: Reader,
+    scan: RecordedScan,
+    picture: Picture | None,
+    *,
+    detailed: Collection[str] | None,
+    options: Options,
+    counts: Callable[[Item], bool] = bool,
 ) -> Telling:
     """Return what a scan has to say to somebody who knows a picture.
 
@@ -64,6 +71,8 @@ def tell(
         by one: of who was missing then, and of what the scan did not know, nothing.
     detailed
         See :func:`details_of`.
+    counts
+        Tells of each of its records whether it is to be taken into account.
 
     Raises
     ------
@@ -81,15 +90,17 @@ def tell(
     detection = detect(
         picture,
         scan,
-        records,
-        look_up=lambda names: reader.in_scan(scan, names).values(),
+        filter(counts, records),
+        look_up=lambda names: filter(counts, reader.in_scan(scan, names).values()),
         detailed=detailed,
         options=options,
     )
     return Telling(scan, detection, listing.missing)
 
 
-def details_of(reader: Reader, scan: RecordedScan, lost: Callable[[str], None]) -> Collection[str] | None:
+def details_of(
+    reader: Reader, scan: RecordedScan, lost: Callable[[str], None] = lambda _: None
+) -> Collection[str] | None:
     """Return the user_ids in the authorization details of a scan, None where it has none, or none any longer.
 
     Parameters

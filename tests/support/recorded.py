@@ -24,7 +24,7 @@ NOTHING: dict[str, Any] = {
 
 
 class Table:
-    """What the queries use of a client: Query, by its paginator, and BatchGetItem."""
+    """What the queries use of a client: Query, by its paginator, BatchGetItem and GetItem."""
 
     meta = SimpleNamespace(endpoint_url="https://dynamodb.us-east-1.amazonaws.com")
 
@@ -75,6 +75,12 @@ class Table:
         yield {"Items": []}
         for start in range(0, len(found), 2):
             yield {"Items": found[start : start + 2]}
+
+    def get_item(self, *, Key: dict[str, Any], **request: Any) -> dict[str, Any]:  # noqa: N803
+        assert request["ConsistentRead"]
+        key = wire.from_wire(Key)
+        item = self.items.get((key["user_name"], key["scan_timestamp"]))
+        return {} if item is None else {"Item": wire.to_wire(item)}
 
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
         (request,) = RequestItems.values()

@@ -571,7 +571,18 @@ class TestCommand:
     def test_alone_it_lists_its_commands(self) -> None:
         result = run()
         assert result.exit_code == 0
-        for name in ("start", "redrive", "scans", "users", "history", "diff", "findings", "root"):
+        for name in (
+            "start",
+            "redrive",
+            "scans",
+            "users",
+            "history",
+            "diff",
+            "changes",
+            "announce",
+            "findings",
+            "root",
+        ):
             assert f"\n  {name} " in result.stdout
 
     def test_the_exit_statuses_are_documented(self) -> None:

@@ -30,6 +30,8 @@ TARGETS = {
     "redrive": {"EXECUTION": ""},
     "history": {"USER": ""},
     "diff": {"FROM": "", "TO": ""},
+    "changes": {"SINCE": "--since", "USER": "--user"},
+    "announce": {"BUS": "--bus", "FROM": "", "TO": ""},
 }
 
 
@@ -80,6 +82,13 @@ def test_so_it_is_from_the_environment(hostile: str, python: str, tmp_path: Path
     value = hostile.format(file=tmp_path / "touched")
     assert f"--users={value}" in told(make("run", f"PY={python}", USERS=value))
     assert not (tmp_path / "touched").exists()
+
+
+def test_a_yes_is_given_on_the_command_line_only(python: str) -> None:
+    command = ("announce", f"PY={python}", "FROM=previous", "TO=latest")
+    assert told(make(*command, YES="1"))[-3:] == ["--", "previous", "latest"]
+    assert "--yes" not in told(make(*command, YES="1"))
+    assert "--yes" in told(make(*command, "YES=1"))
 
 
 def test_tests_are_several_words(python: str, tmp_path: Path) -> None:
