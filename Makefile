@@ -36,7 +36,7 @@ PY := $(VENV)/bin/python
 CHECKOV := build/checkov-venv
 CHECKOV_INSTALLED := $(CHECKOV)/.installed
 PACKAGE := build/iam_user_monitor.zip
-DOCUMENTS := README.md functions/README.md functions/cli/README.md statemachine/README.md terraform/README.md tests/README.md
+DOCUMENTS := README.md functions/README.md functions/cli/README.md functions/publish_changes/README.md statemachine/README.md terraform/README.md tests/README.md
 PACKAGE_SOURCES := $(shell find functions -name '*.py') functions/requirements.txt
 
 # Python writes no __pycache__ into the sources: nothing is left behind.
@@ -163,7 +163,8 @@ typecheck: $(INSTALLED) ## Check the types
 	@$(VENV)/bin/mypy --cache-dir build/mypy
 
 .PHONY: docs
-docs: $(INSTALLED) ## Write the generated parts of the documents anew
+docs: $(INSTALLED) ## Write the generated parts of the documents anew, and the schemas of the events
+	@$(PY) -m tests.docs.schemas
 	@$(PY) -m cogapp -r $(DOCUMENTS)
 
 .PHONY: format

@@ -19,7 +19,8 @@ DEFAULT_OUTPUT = FUNCTIONS.parent / "build" / "iam_user_monitor.zip"
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o644
 
-# Deployed are the steps, which are the folders with a handler, and what they share; not what an operator runs.
+# Deployed are the steps, which are the folders with a handler, and what they share; not what an operator runs, nor what
+# people and consumers of the events read: no function opens it, and a change of its text must deploy nothing anew.
 _SHARED = ("shared", "table")
 # pip notes in these how and when it installed.
 _VOLATILE_METADATA = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
@@ -72,7 +73,9 @@ def _copy_functions(target: Path) -> None:
     shutil.copy(FUNCTIONS / "__init__.py", target)
     for folder in sorted(FUNCTIONS.iterdir()):
         if folder.name in _SHARED or (folder / "handler.py").is_file():
-            shutil.copytree(folder, target / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                folder, target / folder.name, ignore=shutil.ignore_patterns("__pycache__", "schemas", "*.md")
+            )
 
 
 def _install_dependencies(target: Path) -> None:

@@ -3,14 +3,19 @@
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from functions.shared import events
+from functions.shared.events import TYPES
+from functions.table import walk
 from functions.table.findings import CIS_VERSIONS, CONTROLS
+from functions.table.reader import Reader
 from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, LISTING, Attribute
+from functions.table.replay import Chain, Replay
 from tests.bench.report import RESULT, Report
-from tests.docs import diagram
+from tests.docs import diagram, schemas
 from tests.support.command import asks, run
 from tests.support.paths import TERRAFORM
 from tests.support.recorded import NOTHING, Table
@@ -51,6 +56,42 @@ def controls() -> str:
             for control in CONTROLS
         ),
     )
+
+
+def event_types() -> str:
+    """Return the table of the change events."""
+    return _table(
+        ("detail-type", "`change`", "Schema"),
+        ((f"`{kind}`", f"`{change}`", f"[{change}.json](schemas/{change}.json)") for change, kind in TYPES.items()),
+    )
+
+
+def event_fields() -> str:
+    """Return the table of what the detail of an event holds."""
+    rows = [("all", schemas.MEANINGS), *((TYPES[change], fields) for change, fields in schemas.MORE.items())]
+    return _table(
+        ("Field", "What it is", "In"),
+        ((f"`{name}`", meaning, where) for where, fields in rows for name, meaning in fields.items()),
+    )
+
+
+def event(change: str, user_name: str) -> str:
+    """Return an event of the example, as a rule's target gets it."""
+    reader = Reader(cast("Any", _example()), "iam-user-records")
+    scans = list(reader.scans())
+    first = walk.first(scan for scan in scans if scan.trusted)
+    assert first is not None
+    (step,) = Replay(reader, scans, first, Chain.of(reader))
+    told = events.of_detection(step.telling.detection, step.scan, step.previous.scan_timestamp)
+    (found,) = (one for one in told if (one.detail["change"], one.detail["user_name"]) == (change, user_name))
+    schemas.validator(change).validate(found.detail)
+    shown = {
+        "source": events.SOURCE,
+        "detail-type": found.detail_type,
+        "resources": found.resources,
+        "detail": found.detail,
+    }
+    return _block("json", json.dumps(shown, indent=2, ensure_ascii=False).splitlines())
 
 
 def workflow() -> str:

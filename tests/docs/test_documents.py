@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from functions.shared.events import TYPES
+from functions.table.detection import KINDS
 from functions.table.record import ATTRIBUTES
+from tests.docs import schemas
 from tests.support import definition
 from tests.support.documents import COMMAND, DEPLOYMENT, DOCUMENTS, OPERATING, README, RECORDS, WORKFLOW, with_commands
 from tests.support.paths import REPOSITORY, TERRAFORM
@@ -25,6 +29,42 @@ def test_what_is_generated_is_up_to_date() -> None:
         check=False,
     )
     assert done.returncode == 0, f"write it anew with `make docs`: {done.stdout}{done.stderr}"
+
+
+def test_the_schemas_of_the_events_are_up_to_date() -> None:
+    assert {path.name: path.read_text() for path in schemas.FOLDER.iterdir()} == {
+        schemas.path_of(change).name: schemas.text_of(change) for change in TYPES
+    }, "write them anew with `make docs`"
+
+
+@pytest.mark.parametrize("change", TYPES)
+def test_a_schema_is_one(change: str) -> None:
+    Draft202012Validator.check_schema(schemas.schema(change))
+
+
+def test_a_schema_leaves_room_for_what_may_come_and_for_nothing_else() -> None:
+    counts = dict.fromkeys((*KINDS, "unconfirmed_deletions", "suspected_deletions"), 0)
+    end = {
+        **dict.fromkeys(("user_name", "user_id", "before", "after", "previous_scan_timestamp")),
+        **{name: [] for name in ("attributes", "findings_opened", "findings_closed")},
+        **{"version": "1", "id": "x", "account_id": "123456789012", "summary": "x", "change": "scan_completed"},
+        **{"scan_timestamp": "2026-01-31T10:00:00Z", "execution_arn": "arn:aws:states:x:123456789012:execution:m:r"},
+        **{"baseline": True, "users": 1, "events": 0, "counts": counts, "sections": {}},
+    }
+    published = Draft202012Validator(schemas.schema("scan_completed"))
+    for one in (end, {**end, "new": 1}, {**end, "counts": {**counts, "new": 1}}):
+        published.validate(one)
+        assert schemas.validator("scan_completed").is_valid(one) is (one is end)
+    for wrong in (
+        {"version": "2"},
+        {"summary": "two\nlines"},
+        {"users": -1},
+        {"change": "created"},
+        {"scan_timestamp": "x"},
+    ):
+        assert not published.is_valid({**end, **wrong})
+    for name in end:
+        assert not published.is_valid({key: value for key, value in end.items() if key != name})
 
 
 def test_a_deployment_needs_no_settings() -> None:

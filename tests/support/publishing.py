@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 from functions.publish_changes.handler import Publisher, log_refusal
 from functions.shared import timestamps
 from functions.shared.bus import Bus
+from functions.shared.events import TYPES
 from functions.shared.model import Published
 from functions.shared.run import Run
 from functions.table import posture, wire
@@ -18,6 +20,7 @@ from functions.table.announcement import Announcements
 from functions.table.detection import Options
 from functions.table.posture import Posture
 from functions.table.reader import Reader
+from tests.docs import schemas
 from tests.support.recorded import ACCOUNT, NOTHING, TABLE, manifest_of, record_of, text_of
 from tests.support.table import Table
 
@@ -72,6 +75,14 @@ class Client:
         return Counted()
 
 
+@cache
+def hold_to_its_schema(detail_type: str, detail: str) -> None:
+    """Fail where the detail of an event, as JSON, is not what its schema says, or has more."""
+    found = json.loads(detail)
+    assert detail_type == TYPES[found["change"]]
+    schemas.validator(found["change"]).validate(found)
+
+
 @dataclass
 class EventBridge:
     """Keeps what it is given. ``answers`` are the ErrorCodes of the entries to come, None where it takes one."""
@@ -88,6 +99,7 @@ class EventBridge:
         self.sizes.append(len(Entries))
         results = []
         for entry in Entries:
+            hold_to_its_schema(entry["DetailType"], entry["Detail"])
             code = self.answers.pop(0) if self.answers else None
             if code is None:
                 self.received.append({"detail-type": entry["DetailType"], **json.loads(entry["Detail"])})

@@ -40,6 +40,8 @@ def test_it_is_small_and_runs_on_any_architecture(built: Path) -> None:
     assert "functions/table/record.py" in names
     assert "functions/package.py" not in names
     assert not [name for name in names if name.startswith("functions/cli/")], "that is the operator's"
+    ours = [name for name in names if name.startswith("functions/")]
+    assert not [name for name in ours if not name.endswith(".py")], "schemas and documents are for consumers and people"
     assert not [name for name in names if name.startswith(("boto3/", "botocore/", "tests/"))]
 
 
