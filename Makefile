@@ -17,7 +17,7 @@ SEED ?= 0
 BY ?=
 
 # What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
-VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS
+VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS VERSION TAG
 SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 # The shell's USER is who is logged in, not who is asked for; and a YES is given to one command.
 ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
@@ -226,6 +226,16 @@ findings: $(INSTALLED) ## Say what is wrong with it: SCAN or AT, CIS=7.0, ONLY=<
 	@$(OPERATE) findings $(call option,SCAN,--scan) $(call option,AT,--at) $(call option,CIS,--cis) \
 	  $(call option,ONLY,--only) $(call option,UNUSED_DAYS,--unused-days) $(call option,KEY_AGE_DAYS,--key-age-days) \
 	  $(call flag,ALL,--all) $(call flag,FAIL,--fail-on-finding) $(call option,FORMAT,--format)
+
+.PHONY: release release-check release-files
+release: ## Make what is Unreleased a version, in pyproject.toml and CHANGELOG.md: VERSION=1.2.3
+	@$(PYTHON) -m tests.release cut $(call value_of,VERSION)
+
+release-check: ## See whether version, changelog and TAG (v1.2.3) agree
+	@$(PYTHON) -m tests.release check $(call option,TAG,--tag)
+
+release-files: ## Make the files of a release in build/release: package, wheel, checksums, notes (TAG)
+	@$(PYTHON) -m tests.release files $(call option,TAG,--tag)
 
 .PHONY: clean
 clean: ## Remove everything that was built
