@@ -14,10 +14,18 @@ from functions.table.detection import KINDS
 from functions.table.record import ATTRIBUTES
 from tests.docs import schemas
 from tests.support import definition
-from tests.support.documents import COMMAND, DEPLOYMENT, DOCUMENTS, OPERATING, README, RECORDS, WORKFLOW, with_commands
+from tests.support.documents import (
+    COMMAND,
+    DEPLOYMENT,
+    DOCUMENTS,
+    EVERY,
+    OPERATING,
+    README,
+    RECORDS,
+    WORKFLOW,
+    with_commands,
+)
 from tests.support.paths import REPOSITORY, TERRAFORM
-
-EVERY = (*DOCUMENTS, OPERATING)
 
 
 def test_what_is_generated_is_up_to_date() -> None:
@@ -74,8 +82,12 @@ def test_a_deployment_needs_no_settings() -> None:
 
 def test_every_command_is_in_a_section_that_is_tried() -> None:
     """Quick start is what CI and tests/e2e/test_commands.py run; the others, tests/e2e/test_documents.py types."""
-    # What needs Docker, a repository of one's own, or more platforms than one.
-    untried = {("statemachine/README.md", "The files"), ("terraform/README.md", "Provider versions")}
+    # What needs Docker, a repository of one's own, a former version, or more platforms than one.
+    untried = {
+        ("statemachine/README.md", "The files"),
+        ("terraform/README.md", "Provider versions"),
+        ("terraform/README.md", "Upgrade"),
+    }
     assert with_commands() - untried == {
         ("README.md", "Quick start"),
         ("README.md", "Deploy to AWS"),
@@ -123,17 +135,66 @@ def test_no_advice_that_a_redrive_cannot_take() -> None:
     assert re.findall(r"(?:raise|lower)[^.;]*\band redrive", text) == []
 
 
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a document."""
+    given: dict[str, int] = {}
+    found = set()
+    for heading in re.findall(r"^#{1,6} +(.*?)(?: +#+)?$", without_code(text), re.MULTILINE):
+        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        anchor = re.sub(r"[^\w -]", "", shown.lower()).replace(" ", "-")
+        times = given.get(anchor, 0)
+        given[anchor] = times + 1
+        found.add(f"{anchor}-{times}" if times else anchor)
+    return found
+
+
+def without_code(text: str) -> str:
+    """Return a document without its blocks of code, in which a # is no heading and brackets are no link."""
+    return re.sub(r"^ *(`{3,}).*?^ *\1", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def broken(document: Path) -> list[str]:
+    """Return the links of a document that lead nowhere in this repository."""
+    found = []
+    prose = re.sub(r"`[^`\n]*`", "code", without_code(document.read_text()))
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose):
+        file, _, anchor = target.partition("#")
+        goal = (document.parent / file).resolve() if file else document
+        if not goal.exists() or (anchor and (goal.is_dir() or anchor not in anchors(goal.read_text()))):
+            found.append(target)
+    return found
+
+
 @pytest.mark.parametrize("document", EVERY, ids=lambda document: str(document.relative_to(REPOSITORY)))
 def test_every_link_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text()):
-        file, _, anchor = target.partition("#")
-        found = (document.parent / file).resolve() if file else document
-        assert found.exists(), target
-        if found.is_dir():
-            continue
-        if anchor:
-            headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
-            assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings], target
+    assert broken(document) == []
+
+
+def test_a_link_that_leads_nowhere_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# A `heading`, twice\n\n# A heading, twice\n\n```sh\n# a comment\n```\n")
+    (tmp_path / "one.md").write_text(
+        "[1](other.md#a-heading-twice) [2](other.md#a-heading-twice-1) [`3`](other.md) [4](#5) [6](nowhere.md)\n"
+        "[7](other.md#a-comment) [8](other.md#a-heading-twice-2) `[9](nowhere.md)` [10](https://example.com/#11)\n"
+        "[`12`](nowhere.md) [13](.#14)\n\n```\n[15](nowhere.md)\n# 5\n```\n"
+    )
+    assert broken(tmp_path / "one.md") == [
+        "#5", "nowhere.md", "other.md#a-comment", "other.md#a-heading-twice-2", "nowhere.md", ".#14",
+    ]  # fmt: skip
+
+
+def test_every_document_that_code_names_is_there() -> None:
+    """Messages, alarms and comments send people to documents, too."""
+    named = re.compile(r"(?<![\w./-])(?:[\w-]+/)+[A-Z]\w*\.md\b")
+    files = [
+        path
+        for folder in ("functions", "statemachine", "terraform", "tests")
+        for suffix in ("py", "tf", "yaml", "html")
+        for path in (REPOSITORY / folder).rglob(f"*.{suffix}")
+        if not {".terraform", "node_modules"} & set(path.parts)
+    ]
+    found = {(path, name) for path in files for name in named.findall(path.read_text())}
+    assert len(found) > 5
+    assert [(path, name) for path, name in found if not (REPOSITORY / name).exists()] == []
 
 
 def test_the_readme_can_be_read_in_one_go() -> None:

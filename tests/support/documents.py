@@ -13,6 +13,16 @@ DOCUMENTS = tuple(
 )
 """Those of which ``make docs`` writes parts."""
 
+EVERY = tuple(
+    sorted(
+        path
+        for folder in (".github", "functions", "statemachine", "terraform", "tests")
+        for path in (REPOSITORY / folder).rglob("*.md")
+        if ".terraform" not in path.parts and "node_modules" not in path.parts
+    )
+) + tuple(sorted(REPOSITORY.glob("*.md")))
+"""All documents."""
+
 README = REPOSITORY / "README.md"
 COMMAND = REPOSITORY / "functions" / "cli" / "README.md"
 RECORDS = REPOSITORY / "functions" / "README.md"
