@@ -43,14 +43,26 @@ PACKAGE_SOURCES := $(shell find functions -name '*.py') functions/requirements.t
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
+# The sections of `make help`, in the order of need. Below, such a line says which one the targets after it belong to.
+##@ Try it, without an AWS account
+##@ Ask and operate, on your account, or after `. build/local.env` on what `make up` left running
+##@ Deploy to your AWS account
+##@ Develop
+##@ Release
+
+##@ Try it
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {for (one in titles) if (index(titles[one], substr($$0, 5)) == 1) {section = one; next} \
+	  section = ++sections; titles[section] = substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## / {targets[section] = targets[section] sprintf("  make %-17s %s\n", $$1, $$2)} \
+	  END {for (one = 1; one <= sections; one++) printf("%s:\n%s\n", titles[one], targets[one])}' $(MAKEFILE_LIST)
 
 .PHONY: doctor
 doctor: ## Say what this machine lacks, and how to get it
 	@$(PYTHON) -m tests.local_aws.doctor
 
+##@ Develop
 .PHONY: install
 install: $(INSTALLED) ## Install the development environment into build/venv
 
@@ -72,18 +84,20 @@ $(CHECKOV_INSTALLED): tests/terraform/checkov-requirements.txt tests/terraform/c
 	  --requirement tests/terraform/checkov-requirements.txt 2>&1 | sed -n '/^ERROR/p'
 	@touch $@
 
+##@ Deploy
 .PHONY: package
 package: $(PACKAGE) ## Build the Lambda package, build/iam_user_monitor.zip
 
 $(PACKAGE): $(PACKAGE_SOURCES)
 	@$(PYTHON) functions/package.py $@
 
+##@ Try it
 .PHONY: run
-run: $(INSTALLED) $(PACKAGE) ## Scan USERS (250) users on a local AWS, verify, and take it down
+run: $(INSTALLED) $(PACKAGE) ## Scan USERS (250) users on a local AWS, verify, and take it down (PORT: a free one)
 	@$(PY) -m tests.local_aws run $(call option,USERS,--users) $(call option,PORT,--port)
 
 .PHONY: up
-up: $(INSTALLED) $(PACKAGE) ## Deploy to a local AWS and leave it running (PORT: a free one)
+up: $(INSTALLED) $(PACKAGE) ## Deploy to a local AWS and leave it running (USERS, PORT)
 	@$(PY) -m tests.local_aws up $(call option,USERS,--users) $(call option,PORT,--port)
 
 .PHONY: down
@@ -102,6 +116,7 @@ break: $(INSTALLED) ## Let calls on it fail: CALL=dynamodb:BatchWriteItem FAULT=
 mend: $(INSTALLED) ## Let every call on it succeed again
 	@$(PY) -m tests.local_aws mend
 
+##@ Develop
 .PHONY: test
 # Tests wait for others half of the time: the slow checks calculate meanwhile. What they found stands at the end.
 test: style ## Run everything that CI runs
@@ -139,13 +154,9 @@ test-sfn-local: $(INSTALLED) ## Run the scenarios on AWS's Step Functions Local,
 bench: $(INSTALLED) $(PACKAGE) ## Measure time, calls and cost beside a single process; the documents show it
 	@$(PY) -m tests.bench && missed=0 || missed=$$?; $(MAKE) docs; exit $$missed
 
-.PHONY: test-aws
-test-aws: on-aws $(INSTALLED) ## Try the stack that is deployed to your AWS account: starts, stops and redrives scans
-	@$(PY) -m tests.aws.preflight
-	@RUN_ON_AWS=1 $(PY) -m pytest -p no:cacheprovider tests/aws tests/statemachine/test_test_state.py
-
 .PHONY: pytest
-pytest: $(INSTALLED) $(PACKAGE)
+pytest: $(INSTALLED) $(PACKAGE) ## Run some tests: TESTS=tests/unit/test_record.py (WORKERS=6 side by side, 0 for one by one)
+	@[ -n "$$ASKED_TESTS" ] || { echo "error: name the tests: make pytest TESTS=tests/unit; make test runs them all" >&2; exit 2; }
 	@$(PY) -m pytest -p no:cacheprovider $(call option,WORKERS,--numprocesses) --dist loadfile --no-loadscope-reorder $$ASKED_TESTS
 
 .PHONY: lint style security
@@ -173,6 +184,7 @@ format: $(INSTALLED) ## Format the Python code and the Terraform configuration
 	@$(VENV)/bin/ruff format --no-cache .
 	@terraform fmt -recursive terraform
 
+##@ Deploy
 # What is for a real account does not go to a local AWS, whatever build/local.env has set.
 .PHONY: on-aws
 on-aws:
@@ -187,10 +199,16 @@ deploy: on-aws $(PACKAGE) ## Deploy to your AWS account
 	@terraform -chdir=terraform init -input=false
 	@terraform -chdir=terraform apply
 
+.PHONY: test-aws
+test-aws: on-aws $(INSTALLED) ## Try the stack that is deployed to your AWS account: starts, stops and redrives scans
+	@$(PY) -m tests.aws.preflight
+	@RUN_ON_AWS=1 $(PY) -m pytest -p no:cacheprovider tests/aws tests/statemachine/test_test_state.py
+
 destroy: on-aws ## Remove the deployment, records included, from your AWS account
 	@terraform -chdir=terraform apply -var deletion_protection_enabled=false
 	@terraform -chdir=terraform destroy -var deletion_protection_enabled=false
 
+##@ Ask
 # The operator commands are those of iam-user-monitor: on your AWS account, or on the local AWS after `. build/local.env`.
 # make itself answers any failure with exit status 2; the command's own statuses are in the README.
 OPERATE = $(PY) -m functions.cli
@@ -227,6 +245,7 @@ findings: $(INSTALLED) ## Say what is wrong with it: SCAN or AT, CIS=7.0, ONLY=<
 	  $(call option,ONLY,--only) $(call option,UNUSED_DAYS,--unused-days) $(call option,KEY_AGE_DAYS,--key-age-days) \
 	  $(call flag,ALL,--all) $(call flag,FAIL,--fail-on-finding) $(call option,FORMAT,--format)
 
+##@ Release
 .PHONY: release release-check release-files
 release: ## Make what is Unreleased a version, in pyproject.toml and CHANGELOG.md: VERSION=1.2.3
 	@$(PYTHON) -m tests.release cut $(call value_of,VERSION)
@@ -237,6 +256,7 @@ release-check: ## See whether version, changelog and TAG (v1.2.3) agree
 release-files: ## Make the files of a release in build/release: package, wheel, checksums, notes (TAG)
 	@$(PYTHON) -m tests.release files $(call option,TAG,--tag)
 
+##@ Develop
 .PHONY: clean
 clean: ## Remove everything that was built
 	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from tests.support.documents import DOCUMENTS, OPERATING
+from tests.support.documents import EVERY
 from tests.support.paths import REPOSITORY
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
@@ -17,7 +17,8 @@ PUBLISHES = "gh release create "
 
 def test_every_target_that_a_person_calls_has_a_line_of_help() -> None:
     named = {target for line in re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE) for target in line.split()}
-    assert sorted(named - TARGETS) == ["on-aws", "pytest"]
+    # The last two are the parts of lint, which make test runs at different times.
+    assert sorted(named - TARGETS) == ["on-aws", "security", "style"]
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -56,7 +57,7 @@ def test_an_action_has_one_version_in_all_workflows() -> None:
 
 
 def test_every_target_that_a_text_names_exists() -> None:
-    for document in (*DOCUMENTS, OPERATING):
+    for document in EVERY:
         named = set(re.findall(r"(?:^|`)make ([a-z][a-z0-9-]*)", document.read_text(), re.MULTILINE))
         assert sorted(named - TARGETS) == [], document
 

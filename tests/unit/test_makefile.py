@@ -32,6 +32,9 @@ TARGETS = {
     "diff": {"FROM": "", "TO": ""},
     "changes": {"SINCE": "--since", "USER": "--user"},
     "announce": {"BUS": "--bus", "FROM": "", "TO": ""},
+    "release": {"VERSION": ""},
+    "release-check": {"TAG": "--tag"},
+    "release-files": {"TAG": "--tag"},
 }
 
 
@@ -68,7 +71,9 @@ def test_a_value_is_data(target: str, python: str, tmp_path: Path) -> None:
     for hostile in HOSTILE:
         value = hostile.format(file=file)
 
-        done = make(target, f"PY={python}", *(f"{name}={value}" for name in options))
+        interpreter = "PYTHON" if target.startswith("release") else "PY"
+        needed = {"pytest": ["TESTS=tests"]}.get(target, [])
+        done = make(target, f"{interpreter}={python}", *needed, *(f"{name}={value}" for name in options))
 
         assert done.returncode == 0, done.stderr
         given = told(done)
@@ -124,3 +129,22 @@ def test_the_help_of_break_names_all_it_knows() -> None:
     (line,) = [line for line in make("help").stdout.splitlines() if "make break" in line]
     for name in ("CALL=", "FAULT=", "NUMBERS=", "BY="):
         assert name in line
+
+
+def test_help_names_the_targets_in_the_order_of_need() -> None:
+    done = make("help")
+    assert (done.returncode, done.stderr) == (0, "")
+    sections = [part.split(":\n", 1) for part in done.stdout.strip().split("\n\n")]
+    assert [title.partition(" ")[0] for title, _ in sections] == ["Try", "Ask", "Deploy", "Develop", "Release"]
+    named = [[line.split()[1] for line in targets.splitlines()] for _, targets in sections]
+    assert named[0][:5] == ["help", "doctor", "run", "up", "down"]
+    assert named[1][:2] == ["start", "redrive"]
+    assert named[2][-4:] == ["plan", "deploy", "test-aws", "destroy"]
+    assert {"install", "test", "pytest", "clean"} <= set(named[3])
+
+
+def test_no_tests_by_accident() -> None:
+    """All of them take a quarter of an hour: make test says that it runs them all."""
+    done = make("pytest")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: name the tests: make pytest TESTS=")
