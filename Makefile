@@ -22,6 +22,17 @@ SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring comman
 # The shell's USER is who is logged in, not who is asked for; and a YES is given to one command.
 ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
   $(foreach name,USER YES,$(if $(findstring command,$(origin $(name))),$(name)))
+# A name that is wrong would be passed by in silence. What tools read from the environment may stand there, too.
+KNOWN := $(VALUES) USER YES PYTHON PY MAKE% SHELL PACKAGE INSTALLED AWS_% TF_% TERRAFORM% PIP_% DYNAMODB_TABLE_NAME STATE_MACHINE_ARN
+UNKNOWN := $(filter-out $(KNOWN),$(SET_ON_THE_COMMAND_LINE))
+ifeq ($(filter break,$(MAKECMDGOALS)),)
+  ifneq ($(UNKNOWN),)
+    $(error $(firstword $(UNKNOWN)) is no variable that a target knows; `make help` names those of each)
+  endif
+endif
+ifneq ($(and $(findstring command,$(origin USER)),$(filter-out history changes,$(MAKECMDGOALS))),)
+  $(error USER is for `make history` and `make changes`; a number of users is USERS)
+endif
 literal = $(eval override $(1) := $$(value $(1)))$(eval override ASKED_$(1) := $$(value $(1)))$(eval export ASKED_$(1))
 $(foreach name,$(ASKED),$(call literal,$(name)))
 # --at="$$ASKED_AT" where AT is set, and nothing otherwise; and the same for arguments.
@@ -60,6 +71,7 @@ help: ## List the targets
 
 .PHONY: doctor
 doctor: ## Say what this machine lacks, and how to get it
+	@command -v $(PYTHON) > /dev/null || { echo "MISSING  Python           no '$(PYTHON)' is on the PATH, and 3.11 or newer is needed: python.org; or name one: make doctor PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m tests.local_aws.doctor
 
 ##@ Develop

@@ -148,3 +148,30 @@ def test_no_tests_by_accident() -> None:
     done = make("pytest")
     assert done.returncode == 2
     assert done.stderr.startswith("error: name the tests: make pytest TESTS=")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("USRES=5", "USRES is no variable that a target knows; `make help` names those of each."),
+        ("users=5", "users is no variable that a target knows; "),
+        ("USER=5", "USER is for `make history`; a number of users is USERS."),
+    ],
+)
+def test_a_slip_of_the_pen_is_not_passed_by(typed: str, said: str, python: str) -> None:
+    done = make("run", f"PY={python}", typed)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "typed", ["AWS_PROVIDER_VERSION=5.67.0", "TF_VAR_log_level=DEBUG", "TERRAFORM=/usr/bin/terraform"]
+)
+def test_what_tools_read_from_the_environment_may_be_typed(typed: str, python: str) -> None:
+    assert make("run", f"PY={python}", typed).returncode == 0
+
+
+def test_the_doctor_answers_without_a_python() -> None:
+    done = make("doctor", "PYTHON=no-such-python")
+    assert done.returncode == 2
+    assert done.stderr.startswith("MISSING  Python           no 'no-such-python' is on the PATH, and 3.11 or newer")

@@ -127,7 +127,8 @@ def fault(call: str, kind: str, numbers: str = "", by: str = "") -> Fault:
         if by == STATE_MACHINE:
             allowed.remove("crash")
     else:
-        raise LocalAwsError(f"CALL must begin with lambda:, {':, '.join(_SERVICES)}:, got {call!r}")
+        beginnings = f"lambda:, {':, '.join(_SERVICES)}:"
+        raise LocalAwsError(f"CALL must begin with {beginnings}, such as iam:ListUsers, got {call!r}")
     if kind not in allowed:
         raise LocalAwsError(f"FAULT must be one of {', '.join(allowed)} for {call}, got {kind!r}")
     numbers = numbers or EVERY_CALL
