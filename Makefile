@@ -130,11 +130,11 @@ mend: $(INSTALLED) ## Let every call on it succeed again
 
 ##@ Develop
 .PHONY: test
-# Tests wait for others half of the time: the slow checks calculate meanwhile. What they found stands at the end.
+# Tests wait for others half of the time: the slow checks calculate meanwhile. What they found is shown where it is wrong.
 test: style ## Run everything that CI runs
 	@$(MAKE) security typecheck > build/checks.log 2>&1 & checks=$$!; trap 'kill $$checks 2> /dev/null || true' EXIT; \
 	  failed=0; $(MAKE) pytest TESTS=tests || failed=$$?; \
-	  wait $$checks || failed=$$?; trap - EXIT; cat build/checks.log; exit $$failed
+	  wait $$checks || { failed=$$?; cat build/checks.log; }; trap - EXIT; exit $$failed
 
 .PHONY: test-unit test-statemachine test-emulator test-terraform test-e2e
 test-unit: ## Run the tests of the functions

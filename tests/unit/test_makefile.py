@@ -155,7 +155,7 @@ def test_no_tests_by_accident() -> None:
     [
         ("USRES=5", "USRES is no variable that a target knows; `make help` names those of each."),
         ("users=5", "users is no variable that a target knows; "),
-        ("USER=5", "USER is for `make history`; a number of users is USERS."),
+        ("USER=5", "USER is for `make history` and `make changes`; a number of users is USERS."),
     ],
 )
 def test_a_slip_of_the_pen_is_not_passed_by(typed: str, said: str, python: str) -> None:
