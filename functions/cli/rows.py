@@ -146,7 +146,7 @@ def of_step(step: Step) -> Iterator[dict[str, Any]]:
             "previous_scan_timestamp": step.previous.scan_timestamp,
             "user_name": change.user_name,
             "user_id": change.user_id,
-            "arn": (entry.known.facts() if entry is not None else before or {}).get("arn"),
+            "arn": (entry.known.facts(whole=False) if entry is not None else before or {}).get("arn"),
             "change": change.change,
             "attributes": list(change.attributes) or None,
             "before": _evidence(before, before, change.attributes),

@@ -168,7 +168,7 @@ class Publisher:
         if cursor.scan_timestamp is None or cursor.picture is None:
             return None
         try:
-            return self.announcements.picture(cursor.scan_timestamp, cursor.picture)
+            return self.announcements.picture(cursor.picture)
         except Unreadable as error:
             logger.warning("What was announced is taken from the records instead", error_message=str(error))
         last = next((one for one in self.reader.scans() if one.scan_timestamp == cursor.scan_timestamp), None)

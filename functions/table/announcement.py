@@ -38,11 +38,13 @@ if TYPE_CHECKING:
 
 CURSOR_SORT_KEY = "changes"
 ANNOUNCEMENT_SORT_KEY_PREFIX = "changes#"
-PICTURE_SORT_KEY_PREFIX = "baseline#"
+PICTURE_SORT_KEY = "baseline"
 
-PICTURE_KEPT_DAYS = 35
-"""How long a scan can be announced again exactly as it was, and publication may fail without a trace. After that, the
-records of the last announced scan take the picture's place."""
+PICTURE_KEPT_DAYS = 28
+"""For so long at least a scan can be announced again exactly as it was, and publication may fail without a trace. After
+that, the records of the last announced scan take the picture's place."""
+PICTURE_RENEWED_DAYS = 7
+"""So often is a picture written again that stays the same: every time would cost a write unit for each KB of it."""
 
 _NOWHERE = "attribute_not_exists(#scan)"
 _NOTHING_PLANNED = "attribute_not_exists(#next)"
@@ -69,6 +71,8 @@ class Cursor:
         When it had ended to list; None before the first one.
     picture
         Where the picture of what was announced is kept, None before the first scan.
+    picture_expires
+        When it expires, epoch seconds.
     plan
         The scan after it that is being announced, if any.
     """
@@ -76,6 +80,7 @@ class Cursor:
     scan_timestamp: str | None = None
     listed_until: datetime | None = None
     picture: Chunks | None = None
+    picture_expires: int = 0
     plan: Plan | None = None
 
     @classmethod
@@ -86,6 +91,7 @@ class Cursor:
             scan_timestamp=item.get("scan"),
             listed_until=timestamps.parse(until) if until is not None else None,
             picture=item.get("picture"),
+            picture_expires=item.get("picture_expires", 0),
             plan=_plan_of(planned) if planned is not None else None,
         )
 
@@ -176,14 +182,17 @@ class Announcements:
         Whether this call did it; another one has done it else.
         """
         assert cursor.plan is not None  # noqa: S101 - a mistake in the code
-        kept = chunks.store(
+        options, lasts = cursor.plan.options, int(now.timestamp()) + PICTURE_KEPT_DAYS * timestamps.SECONDS_PER_DAY
+        expires = lasts + PICTURE_RENEWED_DAYS * timestamps.SECONDS_PER_DAY
+        kept = cursor.picture if cursor.picture_expires >= lasts else None
+        picture = chunks.store(
             self.dynamodb,
             self.table_name,
-            PICTURE_SORT_KEY_PREFIX + scan.scan_timestamp,
-            detection.picture.to_plain(),
-            expires=int(now.timestamp()) + PICTURE_KEPT_DAYS * timestamps.SECONDS_PER_DAY,
+            PICTURE_SORT_KEY,
+            detection.picture.to_plain(activity=options.activity),
+            expires=expires,
+            kept=kept,
         )
-        options = cursor.plan.options
         announcement: Item = {
             **_key(ANNOUNCEMENT_SORT_KEY_PREFIX + scan.scan_timestamp),
             "guard_percent": options.guard_percent,
@@ -198,12 +207,14 @@ class Announcements:
         if cursor.picture is not None:
             announcement["picture"] = cursor.picture
         move = _update(
-            "SET #scan = :next, #listed_until = :listed_until, #picture = :picture REMOVE #next",
+            "SET #scan = :next, #listed_until = :listed_until, "
+            "#picture = :picture, #picture_expires = :picture_expires REMOVE #next",
             _PLANNED,
             cursor,
             next=scan.scan_timestamp,
             listed_until=timestamps.to_milliseconds(scan.listing[1]),
-            picture=kept,
+            picture=picture,
+            picture_expires=cursor.picture_expires if picture is kept else expires,
         )
         writes: Any = [
             {"Update": {"TableName": self.table_name, **move}},
@@ -218,19 +229,19 @@ class Announcements:
             raise
         return True
 
-    def picture(self, scan_timestamp: str, where: Chunks) -> Picture:
-        """Return a picture of what was announced up to a scan.
+    def picture(self, where: Chunks) -> Picture:
+        """Return a picture of what was announced.
 
         Raises
         ------
         Unreadable
             It has expired, or is damaged.
         """
-        content = chunks.load(self.dynamodb, self.table_name, PICTURE_SORT_KEY_PREFIX + scan_timestamp, where)
+        content = chunks.load(self.dynamodb, self.table_name, PICTURE_SORT_KEY, where)
         try:
             return Picture.of_plain(content)
         except (KeyError, TypeError) as error:
-            raise Unreadable(f"the picture of {scan_timestamp} is damaged: {error!r}") from error
+            raise Unreadable(f"the picture of what was announced is damaged: {error!r}") from error
 
     def _get(self, sort_key: str) -> Item | None:
         response = self.dynamodb.get_item(

@@ -23,6 +23,14 @@ _NAMES = {
     for section in (LISTING, *SECTIONS)
 }
 """The attributes of a section; with those of the listing go the scan's own."""
+_LASTING = frozenset(
+    attribute.name
+    for attribute in ATTRIBUTES
+    if not attribute.activity and (attribute.compared or attribute.name in {"user_name", "user_id"})
+)
+"""What stays the same from scan to scan, unless the user has changed."""
+_WHOLE = {LISTING: "scan_timestamp", CREDENTIAL_REPORT: "credential_report_time"}
+"""What a section has that holds mere use, too: what was kept without must not read as never used."""
 
 _NAME = "user_name"
 _ABSENT_IS_UNKNOWN = frozenset({"password_enabled", "mfa_active", "admin_via", "tags"})
@@ -72,7 +80,11 @@ class LastKnown:
             attribute.name
             for attribute in ATTRIBUTES
             if attribute.section in pairs
-            and (activity if attribute.activity else attribute.compared or attribute.name == _NAME)
+            and (
+                activity and _WHOLE[attribute.section] in pairs[attribute.section][0]
+                if attribute.activity
+                else attribute.compared or attribute.name == _NAME
+            )
             and _differs(attribute, *pairs[attribute.section])
         )
 
@@ -86,9 +98,9 @@ class LastKnown:
                 before[attribute.name], after[attribute.name] = base.get(attribute.name), later.get(attribute.name)
         return before, after
 
-    def facts(self) -> Item:
-        """Return all that is known, each section as it was last known."""
-        plain = self.to_plain()
+    def facts(self, *, whole: bool) -> Item:
+        """Return all that is known, each section as it was last known; for ``whole`` see :meth:`to_plain`."""
+        plain = self.to_plain(whole=whole)
         found = {name: value for section in plain.values() for name, value in section.items()}
         return {attribute.name: found[attribute.name] for attribute in ATTRIBUTES if attribute.name in found}
 
@@ -97,10 +109,21 @@ class LastKnown:
         """The last name."""
         return str(self._records[LISTING][_NAME])
 
-    def to_plain(self) -> dict[str, Item]:
-        """Return this in what JSON can hold: by section, its attributes."""
+    @property
+    def create_date(self) -> str:
+        """When the user was created, ISO 8601."""
+        return str(self._records[LISTING]["create_date"])
+
+    def to_plain(self, *, whole: bool) -> dict[str, Item]:
+        """Return this in what JSON can hold: by section, its attributes.
+
+        Parameters
+        ----------
+        whole
+            Whether what may differ without a change is in it: when it was seen and reported, and what was used when.
+        """
         return {
-            section: {name: record[name] for name in _NAMES[section] if name in record}
+            section: {name: record[name] for name in _NAMES[section] if name in record and (whole or name in _LASTING)}
             for section, record in self._records.items()
         }
 

@@ -86,14 +86,14 @@ class Picture:
     controls: frozenset[str] = frozenset()
     """The controls that have said OK or FINDING of anybody: what one of them says first of all is no news."""
 
-    def to_plain(self) -> dict[str, Any]:
-        """Return this in what JSON can hold."""
+    def to_plain(self, *, activity: bool = False) -> dict[str, Any]:
+        """Return this in what JSON can hold. Without activity, it is the same as long as nothing changes."""
         return {
             "since": self.since,
             "controls": sorted(self.controls),
             "users": {
                 user_id: {
-                    "facts": entry.known.to_plain(),
+                    "facts": entry.known.to_plain(whole=activity),
                     "judged": entry.judged,
                     "absent_in": entry.absent_in,
                     "suspected_in": entry.suspected_in,
@@ -134,7 +134,8 @@ class Change:
     attributes
         Those that differ.
     before, after
-        Of a user who was created, deleted or recreated, all that is known; else the attributes that differ.
+        Of a user who was created or recreated, after has all that is known; of one who was deleted or recreated, before
+        has what was last known and lasts: not when it was seen or used. Else the attributes that differ.
     opened, closed
         The controls that are a finding now and were none when last known, and those that are none any more.
     """
@@ -376,16 +377,18 @@ class _Comparison:
         """Yield who is new; of those who were deleted, take out whose name they have."""
         if self.before is None:
             return
-        former = {entry.user_name: user_id for user_id, entry in gone.items()}
+        # Of several that had the name, the last one.
+        in_turn = sorted(gone, key=lambda user_id: (gone[user_id].known.create_date, user_id))
+        former = {gone[user_id].user_name: user_id for user_id in in_turn}
         began = timestamps.parse(self._known.since) - _IAM_LAGS
         for user_id, record in self.people.items():
             if user_id in self._known.users or user_id == ROOT:
                 continue
             name, opened = str(record["user_name"]), tuple(_findings_of(self._users[user_id]))
-            after = self._users[user_id].known.facts()
+            after = self._users[user_id].known.facts(whole=True)
             if name in former:
                 entry = gone.pop(former[name])
-                before = entry.known.facts()
+                before = entry.known.facts(whole=False)
                 changed = entry.known.changes_to(record, activity=self.options.activity)
                 closed = tuple(control for control in _findings_of(entry) if control not in opened)
                 yield Change(name, user_id, RECREATED, ("user_id", *changed), before, after, opened, closed)
@@ -393,7 +396,7 @@ class _Comparison:
                 yield Change(name, user_id, CREATED, after=after, opened=opened)
 
     def _deleted(self, user_id: str, entry: Entry) -> Change:
-        facts = entry.known.facts()
+        facts = entry.known.facts(whole=False)
         return Change(entry.user_name, user_id, DELETED, before=facts, closed=tuple(_findings_of(entry)))
 
 

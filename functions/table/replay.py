@@ -68,7 +68,7 @@ class Chain:
         if scan_timestamp not in kept:
             return None
         try:
-            return self.announcements.picture(scan_timestamp, kept[scan_timestamp])
+            return self.announcements.picture(kept[scan_timestamp])
         except Unreadable:
             return None
 
@@ -153,7 +153,18 @@ class Replay:
         if known is None:
             told = walk.tell(self.reader, self.base, None, detailed=None, options=Options())
             self.from_records, self.missing, known = True, told.missing, told.detection.picture
+        elif self.activity:
+            self.missing = self._learn_use(known)
         self.picture = known
+
+    def _learn_use(self, picture: Picture) -> int:
+        """Add to a picture what it may be kept without, when what was used; return how many records are missing."""
+        listing = self.reader.of_scan(self.base)
+        for record in sorted(listing, key=lambda one: str(one.get("listed_at", ""))):
+            entry = picture.users.get(str(record["user_id"]))
+            if entry is not None and self.base.counts(record):
+                entry.known.learn(record)
+        return listing.missing
 
     def __iter__(self) -> Iterator[Step]:
         """Walk.

@@ -1,11 +1,12 @@
 """The cursor of the change events: each row of its table, and who is refused."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from functions.table.announcement import Announcements, Cursor
+from functions.table.announcement import PICTURE_KEPT_DAYS, Announcements, Cursor
 from functions.table.detection import Detection, Options, Picture
 from functions.table.manifest import Manifest
 from functions.table.scans import RecordedScan
@@ -55,7 +56,7 @@ def test_a_scan_is_planned_and_settled(announcements: Announcements) -> None:
     assert said is not None
     assert (said.previous, said.picture, said.options, said.events) == (
         FIRST.scan_timestamp, cursor.picture, OPTIONS, 7)  # fmt: skip
-    assert announcements.picture(SECOND.scan_timestamp, announcements.cursor().picture or {}) == SAID.picture  # type: ignore[arg-type]
+    assert announcements.picture(announcements.cursor().picture or {}) == SAID.picture  # type: ignore[arg-type]
 
 
 def test_what_is_planned_is_not_planned_otherwise(announcements: Announcements) -> None:
@@ -110,3 +111,26 @@ def test_only_what_is_planned_is_given_up(announcements: Announcements) -> None:
 
     announcements.plan(cursor, THIRD, OPTIONS)
     assert not announcements.give_up(planned)
+
+
+def test_a_picture_that_stays_the_same_is_written_once_a_week(announcements: Announcements) -> None:
+    """Each time would cost a write unit for every KB of it, and most scans find nothing changed."""
+    writes: list[str] = []
+    table: Any = announcements.dynamodb
+    table.changed.append(lambda key, _, new: writes.append(key[1]) if key[1].startswith("baseline") else None)
+    at_first(announcements)
+    assert len(writes) == 1
+
+    for days, written in ((1, 1), (7, 1), (7.1, 2), (8, 2)):
+        scan = RecordedScan.of(Manifest(manifest_of(f"2026-01-02T00:00:{int(days * 7):02}Z", 1)))
+        announcements.plan(announcements.cursor(), scan, OPTIONS)
+        assert announcements.settle(announcements.cursor(), scan, SAID, events=1, now=EPOCH + timedelta(days=days))
+        assert len(writes) == written
+        ((key, item),) = [(key, item) for key, item in table.items.items() if key[1].startswith("baseline")]
+        assert int(item["ttl"]["N"]) - (EPOCH + timedelta(days=days)).timestamp() >= PICTURE_KEPT_DAYS * 86_400, key
+
+    other = replace(SAID, picture=Picture(since="2026-01-01T00:00:00.001Z"))
+    scan = RecordedScan.of(Manifest(manifest_of("2026-01-03T00:00:00Z", 1)))
+    announcements.plan(announcements.cursor(), scan, OPTIONS)
+    announcements.settle(announcements.cursor(), scan, other, events=1, now=EPOCH + timedelta(days=9))
+    assert len(writes) == 3

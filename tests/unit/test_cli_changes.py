@@ -145,11 +145,45 @@ class TestChanges:
         (row,) = answer("changes", "--activity")
         assert (row["attributes"], "announced_at" in row) == (["password_last_used"], False)
 
+    def test_mere_use_beside_a_change_takes_nothing_from_that(self, world: Typed) -> None:
+        world.then(everybody(alice={"password_last_used": timestamps.to_seconds(world.now)}, bob={"groups": ["ops"]}))
+        alice, bob = answer("changes", "--activity")
+        assert ("event_id" in alice, bob["event_id"]) == (False, world.bus.received[0]["id"])
+
     def test_mere_use_that_was_announced_says_so(self, world: Typed) -> None:
         world.options = Options(activity=True)
+        world.then(everybody())
+        world.bus.received.clear()
         world.then(everybody(alice={"password_last_used": timestamps.to_seconds(world.now)}))
         (row,) = answer("changes", "--activity")
         assert row["event_id"] == world.bus.received[0]["id"]
+
+    def test_a_finding_that_time_or_use_alone_changes_was_announced(self, world: Typed) -> None:
+        key = {"access_key_1_active": True, "access_key_1_last_rotated": "2025-11-25T12:00:00Z"}
+        world.then(everybody(alice=key))
+        world.wait(60 * 24 * 10)
+        made = {"credential_report_time": timestamps.to_seconds(world.now)}
+        world.then(everybody(alice={**key, **made}))
+        world.then(everybody(alice={**key, **made, "access_key_1_last_used_date": timestamps.to_seconds(world.now)}))
+        _, opened, closed = answer("changes", "--since", FIRST, "--activity")
+        assert (opened.get("attributes"), opened["findings_opened"]) == (None, ["unused-45-days"])
+        assert (closed["attributes"], closed["findings_closed"]) == (
+            ["access_key_1_last_used_date"],
+            ["unused-45-days"],
+        )
+        assert [row["event_id"] for row in (opened, closed)] == [
+            one["id"] for one in world.bus.received if one["scan_timestamp"] > opened["previous_scan_timestamp"]
+            and one["change"] == "changed"
+        ]  # fmt: skip
+
+    def test_an_id_is_that_of_the_two_scans_that_were_announced(self, world: Typed) -> None:
+        world.then(everybody(), publish=False)
+        world.then(everybody(bob=None))
+        world.then(everybody(bob=None, alice=None), publish=False)
+        world.then(everybody(bob=None, alice=None))
+        bob, alice = answer("changes")
+        assert "event_id" not in bob, "told after the first scan, not after the second"
+        assert "event_id" not in alice, "told by the last scan, not by the one before it"
 
     def test_an_event_that_was_refused_is_said(self, world: Typed) -> None:
         world.bus.answers = ["MalformedDetail"]
@@ -272,6 +306,7 @@ class TestWhatIsNotSure:
             f"warning: mass deletion suspected: 2 of 3 users are missing from the scan {second}, more than the 1 that "
             "are believed at once (alice, bob); each is a deletion when the next scan agrees\n"
         ) in result.stderr
+        assert "refused" not in result.stderr
         world.then(everybody(alice=None, bob=None))
         assert rows() == [("alice", "deleted"), ("bob", "deleted")]
 
@@ -279,6 +314,15 @@ class TestWhatIsNotSure:
         monkeypatch.setattr(detection, "LEAST_GUARDED", 0)
         world.options = Options(guard_percent=100)
         world.then(everybody(alice=None, bob=None))
+        assert rows() == [("alice", "deleted"), ("bob", "deleted")]
+
+    def test_that_of_a_scan_that_was_not_is_that_of_the_last(
+        self, world: Typed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(detection, "LEAST_GUARDED", 0)
+        world.options = Options(guard_percent=100)
+        world.then(everybody())
+        world.then(everybody(alice=None, bob=None), publish=False)
         assert rows() == [("alice", "deleted"), ("bob", "deleted")]
 
     def test_what_no_second_listing_confirms_is_no_row(self, world: Typed) -> None:
@@ -325,6 +369,7 @@ class TestWhatIsNotSure:
         second = world.then({name: {**one, **unknown} for name, one in everybody().items()}, report="MISSING")
         world.then(everybody(alice={"mfa_active": True}))
         assert rows("--since", second) == [("alice", "changed")], "the picture of what was announced knows more"
+        assert "with which this begins" not in run("changes", "--since", second).stderr
         for key in [key for key in world.table.items if key[1].startswith("baseline#")]:
             del world.table.items[key]
         assert rows("--since", second) == []
@@ -395,6 +440,8 @@ class TestAnnounce:
     def test_the_options_are_those_of_then(self, world: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(detection, "LEAST_GUARDED", 0)
         world.options = Options(guard_percent=100, activity=True)
+        world.then(everybody())
+        world.bus.received.clear()
         used = {"password_last_used": timestamps.to_seconds(world.now)}
         world.then(everybody(alice=used, bob=None, carol=None))
         first = list(world.bus.received)
@@ -420,6 +467,20 @@ class TestAnnounce:
         ]  # fmt: skip
         for key in [key for key in world.table.items if key[1].startswith(kept)] if kept else []:
             del world.table.items[key]
+        assert sent_again(world, FIRST, "latest") == first
+
+    def test_what_the_index_did_not_yield_then_is_not_told_of_that_scan(self, world: Typed) -> None:
+        """It was announced of the next one, under another id."""
+        account = everybody(dave=user(4, world.now + timedelta(minutes=30)), bob=None, robert=user(2))
+        world.table.catch_up()
+        world.table.index_lags = True
+        second = world.then(account, publish=False)
+        world.table.items["__scan__", f"scan#{second}"]["publish"] = {"BOOL": True}
+        world.publish(settled=True)
+        world.table.index_lags = False
+        world.then(account)
+        first = list(world.bus.received)
+        assert [event["change"] for event in first] == ["scan_completed", "created", "renamed", "scan_completed"]
         assert sent_again(world, FIRST, "latest") == first
 
     def test_it_says_what_it_would_send_and_asks(

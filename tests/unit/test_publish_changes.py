@@ -99,6 +99,19 @@ def test_a_user_was_deleted(world: World) -> None:
     assert event["before"]["create_date"] == "2025-12-23T00:00:00Z"
 
 
+def test_of_two_who_had_the_name_the_last_one_was_created_again(world: World) -> None:
+    """Whatever the order in which they are known."""
+    absent = everybody(bob=user(0, world.now))
+    scan_and_publish(world, absent, detailed=None)
+
+    events = scan_and_publish(world, everybody(bob=user(5, world.now)))
+
+    assert [(event["change"], event["user_id"], (event["before"] or {}).get("user_id")) for event in events[:2]] == [
+        ("deleted", "AIDA0002", "AIDA0002"),
+        ("recreated", "AIDA0005", "AIDA0000"),
+    ]
+
+
 def test_a_user_was_deleted_and_created_again(world: World) -> None:
     event, _ = scan_and_publish(world, everybody(bob=user(9, world.now)))
 
@@ -150,6 +163,8 @@ def test_mere_use_is_told_only_when_it_is_asked_for(world: World) -> None:
 
     world.options = Options(activity=True)
     used = everybody(alice={"password_last_used": "2026-01-01T01:30:00Z"})
+    assert told(scan_and_publish(world, used)) == [END], "what was used before is not known"
+    used = everybody(alice={"password_last_used": "2026-01-01T02:30:00Z"})
     assert told(scan_and_publish(world, used)) == [("IAM User Changed", "alice"), END]
 
 
