@@ -143,9 +143,9 @@ def test_help_names_the_targets_in_the_order_of_need() -> None:
     assert {"install", "test", "pytest", "clean"} <= set(named[3])
 
 
-def test_no_tests_by_accident() -> None:
+def test_no_tests_by_accident(python: str) -> None:
     """All of them take a quarter of an hour: make test says that it runs them all."""
-    done = make("pytest")
+    done = make("pytest", f"PY={python}")
     assert done.returncode == 2
     assert done.stderr.startswith("error: name the tests: make pytest TESTS=")
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from functions.shared import timestamps
 from functions.table import queries
 from functions.table.history import Event
 from functions.table.reader import Reader
 from functions.table.scans import RecordedScan
 from tests.support.recorded import TABLE, Table, manifest_of, record_of, text_of
+from tests.support.scene import Clock
 
 JANUARY = "2026-01-31T10:00:00Z"
 FAILED = "2026-02-01T10:00:00Z"
@@ -418,3 +420,10 @@ class TestPosture:
         table.scan(FEBRUARY, {"alice": knowing(FEBRUARY), "bob": knowing(FEBRUARY), "dave": {}})
         found = queries.diff(table, TABLE, scan_of(table, JANUARY), scan_of(table, FEBRUARY))  # type: ignore[arg-type]
         assert found.uncompared == {"credential_report": 1}
+
+
+def test_a_reader_goes_by_the_clock_of_whoever_sets_one(clock: Clock) -> None:
+    """By the real time, which a default once kept, every record of the tests had expired some months later."""
+    clock.wait(1000 * 86_400)
+
+    assert Reader(Table(), TABLE).now == timestamps.now()  # type: ignore[arg-type]
