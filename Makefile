@@ -17,7 +17,7 @@ SEED ?= 0
 BY ?=
 
 # What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
-VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS VERSION TAG
+VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL OUTPUT MAX_SCANS USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS VERSION TAG
 SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 # The shell's USER is who is logged in, not who is asked for; and a YES is given to one command.
 ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
@@ -225,7 +225,7 @@ destroy: on-aws ## Remove the deployment, records included, from your AWS accoun
 # make itself answers any failure with exit status 2; the command's own statuses are in the README.
 OPERATE = $(PY) -m functions.cli
 
-.PHONY: start redrive scans users history diff changes announce findings
+.PHONY: start redrive scans users history diff changes announce findings report
 start: $(INSTALLED) ## Start a scan and follow it to its end
 	@$(OPERATE) start
 
@@ -256,6 +256,11 @@ findings: $(INSTALLED) ## Say what is wrong with it: SCAN or AT, CIS=7.0, ONLY=<
 	@$(OPERATE) findings $(call option,SCAN,--scan) $(call option,AT,--at) $(call option,CIS,--cis) \
 	  $(call option,ONLY,--only) $(call option,UNUSED_DAYS,--unused-days) $(call option,KEY_AGE_DAYS,--key-age-days) \
 	  $(call flag,ALL,--all) $(call flag,FAIL,--fail-on-finding) $(call option,FORMAT,--format)
+
+report: $(INSTALLED) ## Write the page for auditors: OUTPUT=build/report.html, AT or FROM and TO, MAX_SCANS (UNUSED_DAYS, KEY_AGE_DAYS)
+	@$(OPERATE) report $(if $(filter OUTPUT,$(ASKED)),--output="$$ASKED_OUTPUT",--output=build/report.html) \
+	  $(call option,AT,--at) $(call option,FROM,--from) $(call option,TO,--to) $(call option,MAX_SCANS,--max-scans) \
+	  $(call option,UNUSED_DAYS,--unused-days) $(call option,KEY_AGE_DAYS,--key-age-days)
 
 ##@ Release
 .PHONY: release release-check release-files

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from importlib import metadata
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +17,9 @@ from functions.cli import executions, output, posture, rows, words
 from functions.cli.deployment import DEFAULT_NAME, DEFAULT_TABLE, Deployment
 from functions.cli.errors import CommandError, ExitStatus
 from functions.cli.output import FORMATS
+from functions.cli.report import page, view
+from functions.cli.report.choose import MOST_SCANS, in_period, spread
+from functions.cli.report.gather import Asked, gather
 from functions.cli.values import (
     AUTO,
     CONTROLS,
@@ -155,6 +159,22 @@ _activity = click.option(
 )
 
 
+_unused_days = click.option(
+    "--unused-days",
+    type=click.IntRange(1, 3650),
+    default=judging.DEFAULTS.unused_days,
+    show_default=True,
+    help="From how many days on a credential is unused.",
+)
+_key_age_days = click.option(
+    "--key-age-days",
+    type=click.IntRange(1, 3650),
+    default=judging.DEFAULTS.key_age_days,
+    show_default=True,
+    help="Beyond how many days an active access key is too old.",
+)
+
+
 @click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(_version(), message="%(version)s")
 @_connection(inherited=False)
@@ -250,20 +270,8 @@ def users(deployment: Deployment, scan: datetime | str | None, moment: Moment | 
 @_answering_scan
 @click.option("--cis", type=click.Choice(judging.CIS_VERSIONS), help="Only what this version of the benchmark asks.")
 @click.option("--only", type=CONTROLS, multiple=True, metavar="CONTROL[,…]", help="Only these controls.")
-@click.option(
-    "--unused-days",
-    type=click.IntRange(1, 3650),
-    default=judging.DEFAULTS.unused_days,
-    show_default=True,
-    help="From how many days on a credential is unused.",
-)
-@click.option(
-    "--key-age-days",
-    type=click.IntRange(1, 3650),
-    default=judging.DEFAULTS.key_age_days,
-    show_default=True,
-    help="Beyond how many days an active access key is too old.",
-)
+@_unused_days
+@_key_age_days
 @click.option("--fail-on-finding", is_flag=True, help="End with 3 where there is a finding, with 6 where none can be.")
 @click.option("--all", "everything", is_flag=True, help="Show what is OK, too.")
 @_format
@@ -522,6 +530,116 @@ def _somebody_is_there() -> bool:
     return sys.stdin.isatty()
 
 
+@cli.command()
+@click.option(
+    "--output", "target", metavar="FILE", default="report.html", show_default=True, help="Where to; - is the output."
+)
+@click.option("--at", "moment", type=MOMENT, help="The account at a moment, and all that is kept up to then.")
+@click.option("--from", "since", type=MOMENT, help="Beginning of the period.  [default: the oldest scan]")
+@click.option("--to", "until", type=MOMENT, help="End of the period.  [default: the latest scan]")
+@click.option(
+    "--max-scans",
+    type=click.IntRange(1, 400),
+    default=MOST_SCANS,
+    show_default=True,
+    help="How many scans the page holds at most, evenly spread.",
+)
+@_unused_days
+@_key_age_days
+@_of_deployment
+@_deployment
+def report(
+    deployment: Deployment,
+    target: str,
+    moment: Moment | None,
+    since: Moment | None,
+    until: Moment | None,
+    max_scans: int,
+    unused_days: int,
+    key_age_days: int,
+) -> int:
+    """Write a page for auditors: one file, for any browser, without a network.
+
+    It shows who existed at the last scan of a period, or at an earlier one, what they could get in with, what was
+    wrong with it and since when, and what changed.
+    """
+    if moment is not None and (since is not None or until is not None):
+        raise CommandError("--at is one moment and --from and --to are a period; give the one or the other")
+    output_file = _writable(target)
+    _introduce(deployment)
+    reader = _reader(deployment)
+    known = list(reader.scans())
+    chosen, period = _asked_period(known, reader.now, moment, since, until)
+    held = spread(period, max_scans)
+    notes = []
+    if moment is not None:
+        unrecorded = _unrecorded(reader, known, chosen, moment.time)
+        notes = [f"Asked for {timestamps.to_seconds(moment.time)}, {words.age(moment.time, chosen)}.", *unrecorded]
+    _note(f"reading {words.number(len(held), 'scan')} of {len(period):,}")
+    asked = Asked(
+        scans=held,
+        period=period,
+        every=known,
+        parameters=judging.Parameters(unused_days, key_age_days),
+        notes=notes,
+        deployment=f"table {deployment.table}, region {deployment.session.region_name}",
+    )
+    found = gather(reader, asked)
+    _write(view.render(found), output_file)
+    status = ExitStatus.OK
+    for scan in held:
+        if missing := found.missing.get(scan.scan_timestamp):
+            status = max(status, ExitStatus(_complete(scan, missing)))
+    if output_file is not None:
+        told = f"{words.number(found.counts[-1].users, 'user')} in {_told(reader, chosen, moment)}"
+        _note(f"{target}: {told}, {words.number(len(held), 'scan')}, {output_file.stat().st_size / 1e6:.1f} MB")
+    return status
+
+
+def _asked_period(
+    known: list[RecordedScan], now: datetime, moment: Moment | None, since: Moment | None, until: Moment | None
+) -> tuple[RecordedScan, list[RecordedScan]]:
+    """Return the scan that a page opens with, and all trusted ones of its period."""
+    if moment is not None:
+        chosen = _chosen_at(known, moment, now)
+        return chosen, in_period(known, None, chosen.moment)
+    for name, one in (("--from", since), ("--to", until)):
+        if one is not None and one.time > now:
+            raise CommandError(f"{name} {one.text} is in the future; it is {timestamps.to_seconds(now)} now")
+        if one is not None and one.is_date:
+            _note(f"{name} {one.text} is taken as its beginning in UTC, {timestamps.to_seconds(one.time)}")
+    if since is not None and until is not None and since.time > until.time:
+        raise CommandError(f"--from {since.text} is later than --to {until.text}; exchange them")
+    _chosen(known, LATEST, "report")
+    period = in_period(known, since.time if since is not None else None, until.time if until is not None else None)
+    if not period:
+        bounds = (f"{name} {one.text}" for name, one in (("--from", since), ("--to", until)) if one is not None)
+        raise CommandError(f"{' '.join(bounds)}: no scan of then has recorded every user; `scans` lists them")
+    return period[-1], period
+
+
+def _writable(target: str) -> Path | None:
+    """Return the file that is to be written, None for the output, before anything is read that takes long."""
+    if target == "-":
+        return None
+    output_file = Path(target)
+    if not target or output_file.is_dir():
+        raise CommandError(f"--output must be a file, or -, got {target!r}")
+    if not output_file.parent.is_dir():
+        raise CommandError(f"--output {target}: there is no folder {output_file.parent}")
+    return output_file
+
+
+def _write(text: str, output_file: Path | None) -> None:
+    if output_file is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        page.write(text, output_file)
+    except OSError as error:
+        raise CommandError(f"--output {output_file}: {error.strerror or error}") from None
+
+
 def _gaps(deployment: Deployment, limit: int, wanted: timedelta | str, form: str) -> int:
     reader = _reader(deployment)
     known = list(reader.scans(newest_first=False))
@@ -628,19 +746,25 @@ def _chosen_at(scans: list[RecordedScan], moment: Moment, now: datetime) -> Reco
 
 
 def _name_the_unrecorded(reader: Reader, scans: list[RecordedScan], chosen: RecordedScan, moment: datetime) -> None:
+    for line in _unrecorded(reader, scans, chosen, moment):
+        _note(line)
+
+
+def _unrecorded(reader: Reader, scans: list[RecordedScan], chosen: RecordedScan, moment: datetime) -> list[str]:
     """Name the users who were created between the scan and the moment, as the next scan tells."""
     following = after(scans, chosen)
     if following is None:
-        return
+        return []
     names = []
     for record in reader.of_scan(following):
         created = created_at(record)
         if created is not None and chosen.listing[1] < created <= moment:
             names.append(str(record["user_name"]))
-    if names:
-        shown = ", ".join(output.printable(name) for name in sorted(names)[:_NAMES_SHOWN])
-        more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
-        _note(f"created by then, first recorded in {following.scan_timestamp}: {shown}{more}")
+    if not names:
+        return []
+    shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
+    more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+    return [f"created by then, first recorded in {following.scan_timestamp}: {shown}{more}"]
 
 
 def _tell_the_edge(found: histories.History) -> None:

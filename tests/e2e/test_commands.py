@@ -78,6 +78,12 @@ def test_run_scans_verifies_and_takes_everything_down(tmp_path: Path) -> None:
     posture_words = ("Administrators  ", "console-no-mfa", "admin-policy")
     for word in (*run_words, *posture_words, "nina.newcomer came", "ok      nothing is told twice: "):
         assert word in done.stdout
+    for name, title in (
+        ("report.html", "IAM users of account "),
+        ("run.html", f"Scan {facts['scan_timestamp']}: SUCC"),
+    ):
+        assert f"<title>{title}" in (tmp_path / name).read_text()
+        assert name in done.stdout
     assert processes_of(tmp_path) == []
 
 
@@ -108,6 +114,10 @@ def test_up_leaves_an_aws_running_that_down_stops(tmp_path: Path) -> None:
         )
         assert (shell.returncode, shell.stderr) == (0, "")
         assert "Scan completed successfully" in shell.stdout
+        assert "`make report` in that shell" in up.stdout
+        wanted = f"{typed.splitlines()[0]}\nmake report OUTPUT={tmp_path}/users.html"
+        subprocess.run(["bash", "-ec", wanted], cwd=REPOSITORY, capture_output=True, timeout=120, check=True)
+        assert "<title>IAM users of account " in (tmp_path / "users.html").read_text()
 
         again = run("up", "--users", "3", build=tmp_path)
         assert again.returncode == 0, again.stdout + again.stderr

@@ -24,7 +24,12 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
 def test_the_wheel_holds_the_command_and_what_it_shares_with_the_functions(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         folders = {os.path.dirname(name) for name in archive.namelist() if ".dist-info/" not in name}
-    assert folders == {"functions", "functions/cli", "functions/shared", "functions/table"}
+        pages = {os.path.basename(name) for name in archive.namelist() if "/templates/" in name}
+    assert folders == {
+        *("functions", "functions/cli", "functions/shared", "functions/table"),
+        *("functions/cli/report", "functions/cli/report/templates"),
+    }
+    assert pages == {"base.html", "report.html", "report.js", "style.css"}
 
 
 def test_an_empty_environment_has_a_working_command_and_no_test_tools(installed: Path) -> None:
@@ -36,7 +41,15 @@ def test_an_empty_environment_has_a_working_command_and_no_test_tools(installed:
     listing = run(installed.parent / "python", "-m", "pip", "list", "--format", "freeze")
     packages = {line.partition("==")[0].lower() for line in listing.stdout.splitlines()}
     needed = {"iam-user-monitor", "boto3", "botocore", "click", "jmespath", "python-dateutil", "s3transfer", "six"}
-    assert packages - {"pip", "setuptools"} == {*needed, "urllib3"}
+    assert packages - {"pip", "setuptools"} == {*needed, "urllib3", "jinja2", "markupsafe"}
+
+
+def test_it_writes_pages_from_what_the_wheel_has(installed: Path) -> None:
+    program = "from functions.cli.report import page; print(page.render('base.html', {}))"
+    done = run(installed.parent / "python", "-c", program)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("<!doctype html>")
+    assert "--ground:" in done.stdout
 
 
 def test_its_errors_are_one_line(installed: Path) -> None:

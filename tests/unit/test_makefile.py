@@ -27,6 +27,7 @@ TARGETS = {
     "pytest": {"WORKERS": "--numprocesses"},
     "scans": {"LIMIT": "--limit", "FORMAT": "--format"},
     "users": {"SCAN": "--scan", "AT": "--at"},
+    "report": {"OUTPUT": "--output", "AT": "--at", "FROM": "--from", "TO": "--to"},
     "redrive": {"EXECUTION": ""},
     "history": {"USER": ""},
     "diff": {"FROM": "", "TO": ""},

@@ -7,13 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from functions.cli.report import page, view
+from functions.cli.report.choose import in_period
+from functions.cli.report.gather import Asked, gather
+from functions.table.reader import Reader
 from tests.local_aws.aws import emulator
 from tests.local_aws.aws.emulator import Emulator
 from tests.local_aws.run import changes, html_report, posture, report, scan
 from tests.local_aws.run.steps import create_users, deploy, only_one, relative, say
 
 RUN_FACTS = "run.json"
-RUN_PICTURE = "report.html"
+RUN_PICTURE = "run.html"
+RUN_PAGE = "report.html"
 
 DEFAULT_RETENTION_DAYS = 90
 EXIT_FAILED_CHECK = 1
@@ -22,8 +27,9 @@ EXIT_FAILED_CHECK = 1
 def run(build: Path, users: int, port: int | None) -> int:
     """Deploy, scan, verify and take everything down; the facts go to run.json in the build folder."""
     work_dir, facts_file, picture_file = build / "run", build / RUN_FACTS, build / RUN_PICTURE
+    page_file = build / RUN_PAGE
     with only_one(work_dir):
-        for file in (facts_file, picture_file):
+        for file in (facts_file, picture_file, page_file):
             file.unlink(missing_ok=True)
         emulator.sweep(work_dir)
         # A former run's state is about an AWS that is gone.
@@ -57,8 +63,11 @@ def run(build: Path, users: int, port: int | None) -> int:
                 checks += found
                 told |= {"changes": second, "checks": report.checks_as_json(checks)}
                 _write(facts_file, told)
+            _write_page(aws.client("dynamodb"), outputs["dynamodb_table_name"], page_file)
     print()
-    print(f"Picture         {relative(picture_file)}")
+    if page_file.exists():
+        print(f"The users       {relative(page_file)}, the page that `iam-user-monitor report` writes")
+    print(f"The run         {relative(picture_file)}, a picture of it")
     print(f"Facts for tools {relative(facts_file)}")
     print("Look further    `make up` leaves such an AWS running and prints the commands to explore it")
     passed = all(check.passed for check in checks)
@@ -90,6 +99,16 @@ def _second_scan(
 
 def _write(file: Path, facts: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(facts, indent=2, default=int) + "\n")
+
+
+def _write_page(dynamodb: Any, table: str, file: Path) -> None:
+    """Write the page for auditors, where a scan may be trusted."""
+    reader = Reader(dynamodb, table)
+    every = list(reader.scans())
+    if trusted := in_period(every, None, None):
+        page.write(
+            view.render(gather(reader, Asked(trusted, trusted, every, deployment=f"local AWS, table {table}"))), file
+        )
 
 
 def _recorded_tags() -> list[str]:

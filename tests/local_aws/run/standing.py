@@ -42,7 +42,8 @@ def up(build: Path, users: int, port: int | None) -> int:
     print(f"\nEndpoint        {aws.endpoint_url}\nFacts for tools {relative(facts_file)}\n\nLook further")
     for command in report.commands_to_look_further(relative(build / LOCAL_ENVIRONMENT)):
         print(f"  {command}")
-    print("\nStop it with `make down`; `leave_local_aws` lets the shell that has read the file forget it.")
+    print("\nWhen a scan has succeeded, `make report` in that shell writes the page for auditors to build/report.html.")
+    print("Stop it with `make down`; `leave_local_aws` lets the shell that has read the file forget it.")
     return 0
 
 
