@@ -574,7 +574,8 @@ def report(
     notes = []
     if moment is not None:
         unrecorded = _unrecorded(reader, known, chosen, moment.time)
-        notes = [f"Asked for {timestamps.to_seconds(moment.time)}, {words.age(moment.time, chosen)}.", *unrecorded]
+        later = words.duration(moment.time - chosen.listing[1])
+        notes = [f"Asked for {timestamps.to_seconds(moment.time)}, {later} after the scan had listed.", *unrecorded]
     _note(f"reading {words.number(len(held), 'scan')} of {len(period):,}")
     asked = Asked(
         scans=held,

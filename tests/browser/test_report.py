@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import Browser
 from tests.support.command import answer, asks, run
-from tests.support.quarter import EVIL, FIRST, MALLORY_FROM, NO_REPORT, OSCAR_UNTIL, WEEKS, quarter, scan_of
+from tests.support.quarter import EVIL, FAILED, FIRST, MALLORY_FROM, NO_REPORT, OSCAR_UNTIL, WEEKS, quarter, scan_of
 
 A4_BETWEEN_MARGINS = 688
 """Pixels of 1/96 inch: 210 mm without 14 mm on each side."""
@@ -24,14 +24,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("page"), 70, WEEKS)
 
 
-def written(folder: Path, users: int, weeks: int) -> Path:
-    """Let the command write a page, and return it."""
+def written(folder: Path, users: int, weeks: int, *arguments: str, hidden: tuple[str, str] | None = None) -> Path:
+    """Let the command write a page, and return it; the index may not yield a record."""
     file = folder / "report.html"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_REGION", "us-east-1")
-        asks(patch, quarter(users, weeks))
-        result = run("report", "--output", str(file))
-    assert result.exit_code == 0, result.stderr
+        table = asks(patch, quarter(users, weeks))
+        table.hidden |= {hidden} if hidden else set()
+        result = run("report", "--output", str(file), *arguments)
+    assert result.exit_code == (6 if hidden else 0), result.stderr
     return file
 
 
@@ -94,6 +95,29 @@ class TestTheQuestionOfOneMinute:
         assert re.match(r"Unknown for \d+ more", look.text("#maybe"))
         assert set(look.texts("#rows td[data-label=MFA]")) <= {"unknown"}
         assert "credential report missing: LimitExceeded: No more capacity" in look.text("#limits")
+
+    def test_what_a_stale_report_said_is_shown_and_not_taken_for_known(self, look: Browser) -> None:
+        cells = row_of(look, "peggy")
+        assert (cells["MFA"], cells["Password"]) == ("yes, stale", "none, stale")
+        look.evaluate("document.querySelector('[data-filter=mfa]').click()")
+        look.evaluate("document.querySelector('#maybe button').click()")
+        look.evaluate("document.querySelector('#rows').showAll?.()")
+        assert {"peggy", "trent"} <= set(look.texts(NAMES))
+        assert "carol.jones" not in look.texts(NAMES)
+        assert "credential report stale, of 2026-03-23T04:00:00Z" in look.text("#limits")
+
+    def test_an_index_that_is_behind_and_scans_that_are_left_out_are_told(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
+        browser.open(written(tmp_path, 20, WEEKS, "--max-scans", "6", hidden=("mallory", scan_of(9))))
+        told = browser.text("#limits")
+        assert re.search(rf"1 of \d+ records of the scan {scan_of(9)} are missing here", told)
+        assert "This page holds 6 of the 12 trusted scans of its period, evenly spread." in told
+        assert f"1 scan of this period may not be trusted, and is left out: {FAILED} FAILED" in told
+        browser.evaluate("document.querySelectorAll('.tile')[2].click()")
+        assert row_of(browser, "mallory")["Since"] == f"{when(11)}\nunknown on {when(9)}"
+        choose(browser, 4)
+        assert re.search(r"1 of \d+ records of this scan are missing here", browser.text("#limits"))
 
 
 class TestTable:

@@ -4,6 +4,7 @@ Who matters to the tests:
 
 - ``mallory`` is an administrator all the time, and has no MFA device from the scan of 9 February on.
 - ``oscar`` was one without until the scan of 9 March, which knows his device.
+- ``peggy`` is in a report that is stale, which says that she has a device, and no password.
 - ``trent`` is one of whom nothing is known but that, for he was created after the report of the last scan.
 - ``O'Brien & "sons"`` would be markup, if a page took names for it; IAM allows no such name, but a table may hold it.
 """
@@ -68,7 +69,7 @@ def quarter(users: int = 60, weeks: int = WEEKS) -> Table:
 
 def _people(users: int, number: int, moment: datetime, report: datetime | None) -> Iterator[tuple[str, dict[str, Any]]]:
     # Drawn for each user anew in each scan, and so the same in all.
-    for one in range(users - 5):
+    for one in range(users - 6):
         draw = random.Random(one)
         comes, goes = draw.choice([0] * 40 + list(range(1, WEEKS))), draw.choice([99] * 30 + [3, 7, 10])
         if comes <= number < goes:
@@ -79,6 +80,8 @@ def _people(users: int, number: int, moment: datetime, report: datetime | None) 
     admin = {"groups": ["admins"], "admin_via": _ADMIN, **_password(moment)}
     yield "mallory", _known("AIDAMALLORY", report, **admin, mfa_active=number < MALLORY_FROM)
     yield "oscar", _known("AIDAOSCAR", report, **admin, mfa_active=number >= OSCAR_UNTIL)
+    stale = None if report is None else moment - timedelta(hours=6)
+    yield "peggy", _known("AIDAPEGGY", stale, mfa_active=True)
     yield EVIL, _known("AIDAEVIL", report, arn=f"arn:aws:iam::{ACCOUNT}:user{WEIRD_PATH}evil", groups=["a<b>&'c'"])
     # Recreated in the third scan, and renamed in the sixth.
     carol = "carol" if number < 6 else "carol.jones"

@@ -58,9 +58,11 @@ class TestPeriod:
         data = data_of(page("--at", "2026-03-01"))
         assert data["scans"][-1]["scan"] == scan_of(7)
         assert len(data["scans"]) == 8
-        assert data["notes"][0] == (
-            "Asked for 2026-03-01T00:00:00Z, 5 d 13 h before 2026-03-01T00:00:00Z."
-        )  # fmt: skip
+        assert data["notes"] == ["Asked for 2026-03-01T00:00:00Z, 5 d 13 h after the scan had listed."]  # fmt: skip
+
+    def test_whoever_came_between_the_scan_and_the_moment_is_named(self) -> None:
+        notes = data_of(page("--at", "2026-01-26T09:00Z"))["notes"]
+        assert notes[1:] == [f"created by then, first recorded in {scan_of(3)}: carol"]
 
     def test_a_period_begins_with_the_scan_that_answers_for_its_beginning(self) -> None:
         data = data_of(page("--from", "2026-02-10T00:00Z", "--to", "2026-03-02T10:00Z"))
@@ -190,6 +192,26 @@ class TestContent:
 
     def test_thresholds_may_be_set(self, table: Table) -> None:
         assert data_of(page("--key-age-days", "1000"))["parameters"] == {"unused_days": 45, "key_age_days": 1000}
+
+    def test_by_other_thresholds_no_finding_is_said_to_have_begun(self, table: Table) -> None:
+        usual, other = (data_of(page(*arguments))["changes"] for arguments in ((), ("--unused-days", "44")))
+        assert any(change[6] or change[7] for change in usual)
+        assert not any(change[6] or change[7] for change in other)
+        assert [change[:6] for change in other] == [
+            change[:6] for change in usual if change[1] != "changed" or change[5]
+        ], "and who has not changed but for that is left out"
+
+    def test_two_scans_that_overlap_are_not_compared(self, table: Table) -> None:
+        table.scan("2026-03-23T10:00:01Z", {"mallory": {}})
+        table.scan("2026-03-30T10:00:00Z", {"mallory": {"user_id": "AIDAMALLORY"}})
+        data = data_of(page())
+        assert [one["compared"] for one in data["scans"][-3:]] == [True, False, True]
+        assert [change for change in data["changes"] if change[0] == WEEKS] == []
+        assert ("deleted", "oscar") in [tuple(change[1:3]) for change in data["changes"] if change[0] == WEEKS + 1]
+
+    def test_a_scan_without_a_report_hides_no_change(self, table: Table) -> None:
+        (found,) = [change for change in data_of(page())["changes"] if change[2] == "mallory"]
+        assert (found[0], found[5][0][0], found[6]) == (NO_REPORT + 1, "mfa_active", ["console-no-mfa"])
 
 
 # What is read back is what was put in
