@@ -11,7 +11,7 @@ from functions.cli.report import page, view
 from functions.cli.report.choose import in_period
 from functions.cli.report.gather import Asked, gather
 from functions.table.reader import Reader
-from tests.local_aws.aws import emulator
+from tests.local_aws.aws import emulator, meter
 from tests.local_aws.aws.emulator import Emulator
 from tests.local_aws.run import changes, html_report, posture, report, scan
 from tests.local_aws.run.steps import create_users, deploy, only_one, relative, say
@@ -40,16 +40,18 @@ def run(build: Path, users: int, port: int | None) -> int:
             create_users(aws, users)
             listener = changes.Listener(aws.client, outputs) if outputs["event_bus_arn"] else None
             say("Starting the scan")
+            meter.begin(aws)
             arn = scan.start(aws.client, outputs["state_machine_arn"])
             progress = report.Progress(print)
             execution = scan.follow(aws.client, arn, progress, waiting=progress.waiting)
+            calls = meter.read(aws)["calls"]
             facts = scan.collect(aws.client, outputs, execution)
             account = scan.users(aws.client)
             checks = scan.verify(execution, facts, account, _retention_days())
             checks += posture.verify(aws.client, facts.records, facts.manifest, _recorded_tags())
             told = report.facts_as_json(execution, facts, checks, len(account))
             _write(facts_file, told)
-            picture_file.write_text(html_report.page(execution, facts, checks))
+            picture_file.write_text(html_report.page(execution, facts, checks, calls))
             for line in report.summary(execution, facts, checks):
                 print(line)
             print()

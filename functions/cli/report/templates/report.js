@@ -9,7 +9,7 @@
   const judged = controls.filter((one) => !one.root);
   const ofRoot = controls.filter((one) => one.root);
 
-  const FINDING = 0, UNKNOWN = 1, OK = 2;
+  const FINDING = 0, UNKNOWN = 1;
   const CURRENT = 0, STALE = 1;
   const DAY = 86400;
   const PAGE = matchMedia("screen and (max-width: 44rem)").matches ? 15 : 50;
