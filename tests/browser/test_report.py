@@ -316,6 +316,7 @@ class TestPage:
         browser.tell("media", type="print")
         widest = "Math.max(...[...document.querySelectorAll('main, table')].map((one) => one.scrollWidth))"
         assert browser.evaluate(widest) <= A4_BETWEEN_MARGINS
+        assert browser.evaluate("getComputedStyle(document.querySelector('#rows > tr')).display") == "table-row"
         browser.tell("media", type="screen")
 
     def test_paper_is_white_for_those_whose_screen_is_dark(self, browser: Browser, page: Path) -> None:

@@ -544,7 +544,7 @@
     const user = known.get(id);
     const at = make("span", { class: "since" }, `between ${when(scans[place - 1].scan)} and ${when(scans[place].scan)}`);
     return make("li", { class: "change" }, badge(what, KINDS[what] ?? ""), " ",
-      dated ? at : user ? make("button", { type: "button", class: "link name", onclick: () => openUser(user) }, name) : name,
+      dated ? at : user ? make("button", { type: "button", class: "link name", onclick: () => openUser(user) }, name) : make("b", {}, "root user"),
       differences.length || opened.length || closed.length ? make("ul", { class: "differences" },
         ...differences.map(difference),
         ...opened.map((one) => make("li", {}, "now a finding: ", titles.get(one))),
