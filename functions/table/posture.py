@@ -75,6 +75,7 @@ def load(dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, where
     """
     content = chunks.load(dynamodb, table_name, POSTURE_SORT_KEY_PREFIX + scan_timestamp, where)
     try:
-        return Posture(content["report_time"], content["report"], content["authorization"])
-    except (KeyError, TypeError) as error:
+        report = {arn: (created, facts) for arn, (created, facts) in content["report"].items()}
+        return Posture(content["report_time"], report, content["authorization"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"the posture is damaged: {error!r}") from error

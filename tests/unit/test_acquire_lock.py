@@ -187,6 +187,7 @@ def test_row_6_a_complete_scan_that_is_redriven_while_another_runs_stays_complet
     assert result["scan"] == {**scan(2), "started_at": STARTED}
     assert result["outcome"] == {
         "status": "COMPLETE", "users_scanned": 25, "records_written": 25, "errors": 0, "duration_ms": 0, "attempt": 2,
+        "publish": False,
     }  # fmt: skip
 
 

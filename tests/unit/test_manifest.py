@@ -130,6 +130,7 @@ def test_a_manifest_that_never_began_says_so_in_zeros() -> None:
     assert manifest.attempt_started_at == STARTED_AT
     assert manifest.outcome == {
         "status": "FAILED", "users_scanned": 0, "records_written": 0, "errors": 0, "duration_ms": 0, "attempt": 1,
+        "publish": False,
     }  # fmt: skip
 
 
