@@ -1,10 +1,13 @@
 """Times as the workflow writes them: ISO 8601 in UTC with a ``Z``, and epoch seconds for DynamoDB's TTL."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 SECONDS_PER_DAY = 86_400
 
 
+# The times of one user are read by every control that judges it, and those of a report are the same for all.
+@lru_cache(maxsize=1024)
 def parse(text: str) -> datetime:
     """Return the instant that an ISO 8601 text with an offset or ``Z`` names.
 

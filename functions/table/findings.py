@@ -141,10 +141,11 @@ def of_user(
         Those of its scan's manifest, which tell why facts are missing; None where the manifest has none.
     """
     at = listed_at(record)
+    sections_known = {section: known(record, section) for section in NAMES}
     for control in CONTROLS if controls is None else controls:
         if control.of_root:
             continue
-        knowledge = known(record, control.section)
+        knowledge = sections_known[control.section]
         if knowledge is Knowledge.UNKNOWN:
             verdict = _unknown(_why_not(record, control.section, sections))
         else:

@@ -40,8 +40,10 @@ def _typed(value: Any) -> dict[str, Any]:
 def _untyped(value: Any) -> Any:
     # The same for the way back.
     ((kind, inner),) = value.items()
-    if kind in {"S", "BOOL"}:
+    if kind == "S" or kind == "BOOL":
         return inner
+    if kind == "N" and inner.isdecimal():
+        return int(inner)
     if kind == "L":
         return [_untyped(one) for one in inner]
     if kind == "M":

@@ -23,6 +23,7 @@ LOG_GB = 0.50
 METRIC = 0.30
 ALARM_METRIC = 0.10
 TRACE = 5.00 / 1e6
+EVENT = 1.00 / 1e6
 
 METRICS = 5
 ALARM_METRICS = 14
@@ -31,6 +32,10 @@ MEMORY_GB = 256 / 1024
 RETENTION_DAYS = 90
 KEPT_DAYS = 14
 """Of what ReadPosture keeps."""
+PICTURE_KEPT_DAYS = 35
+"""Of what PublishChanges keeps."""
+EVENTS_PER_SCAN = 2
+"""Besides the one that every scan ends with, one change: far more than most accounts have in an hour."""
 # DynamoDB adds so much to an item for its administration; the index has every attribute, too.
 ITEM_OVERHEAD_BYTES = 100
 READS_PER_SCAN = 4
@@ -57,6 +62,8 @@ class Usage:
     kept_bytes: int = 0
     """What is kept of posture for two weeks, and read by every WriteBatch that starts cold."""
     cold_writers: int = 0
+    picture_bytes: int = 0
+    """What PublishChanges reads of all users as they were announced, and writes anew."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class MonthlyCost:
     logs_and_traces: float
     metrics: float
     alarms: float
+    events: float
 
     @property
     def total(self) -> float:
@@ -80,8 +88,13 @@ class MonthlyCost:
 def monthly(usage: Usage) -> MonthlyCost:
     """Return what an hourly scan costs a month."""
     record_bytes = usage.users * RETENTION_DAYS * (usage.record_bytes + ITEM_OVERHEAD_BYTES)
-    kept_gigabytes = 24 * (record_bytes + KEPT_DAYS * usage.kept_bytes) / GIGABYTE
-    read_units = READS_PER_SCAN + usage.cold_writers * math.ceil(usage.kept_bytes / READ_UNIT_BYTES)
+    kept_bytes = record_bytes + KEPT_DAYS * usage.kept_bytes + PICTURE_KEPT_DAYS * usage.picture_bytes
+    kept_gigabytes = 24 * kept_bytes / GIGABYTE
+    posture_units = math.ceil(usage.kept_bytes / READ_UNIT_BYTES)
+    # PublishChanges reads the index, which takes half as much, and what is kept.
+    index_units = math.ceil(usage.users * usage.record_bytes / READ_UNIT_BYTES) / 2
+    picture_units = math.ceil(usage.picture_bytes / READ_UNIT_BYTES)
+    read_units = READS_PER_SCAN + (usage.cold_writers + 1) * posture_units + index_units + picture_units
     log_bytes = usage.invocations * LOG_BYTES_PER_INVOCATION + usage.history_events * LOG_BYTES_PER_EVENT
     return MonthlyCost(
         transitions=max(0, HOURS * usage.transitions - FREE_TRANSITIONS) * TRANSITION,
@@ -91,4 +104,5 @@ def monthly(usage: Usage) -> MonthlyCost:
         logs_and_traces=HOURS * (log_bytes / GIGABYTE * LOG_GB + TRACE),
         metrics=METRICS * METRIC,
         alarms=ALARM_METRICS * ALARM_METRIC,
+        events=HOURS * EVENTS_PER_SCAN * EVENT,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -11,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.local_aws.aws import meter
-from tests.local_aws.run import scan
+from tests.local_aws.aws import meter, past
+from tests.local_aws.run import changes, scan
 from tests.local_aws.run.scan import history_events
 from tests.support.waiting import next_second
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 WORKFLOW, SINGLE, LISTING = "workflow", "single process", "listing alone"
 PER_USER = "call per user and fact"
 """A single process that asks for every user's posture, too, as people write it."""
+PUBLICATION = "publication"
+"""The workflow's PublishChanges, when :data:`CHANGES` users have changed."""
+CHANGES = 50
 PER_USER_USERS = 1000
 """Up to how many users that is measured: it takes minutes."""
 _ARGUMENTS = {SINGLE: "scan", LISTING: "list", PER_USER: "posture"}
@@ -50,6 +54,8 @@ class Measurement:
     """Mean size of a record."""
     kept_bytes: int = 0
     """What is kept of posture for the scan's WriteBatch."""
+    picture_bytes: int = 0
+    """What is kept of all users as they were announced."""
     memory_mb: dict[str, float] = field(default_factory=dict)
     """The most memory of each function's process."""
 
@@ -97,8 +103,67 @@ def workflow(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: 
         largest_payload=execution.largest_payload,
         record_bytes=used["record_bytes"],
         kept_bytes=used["posture_bytes"],
+        picture_bytes=used["picture_bytes"],
         memory_mb={steps[name]: function["memory_mb"] for name, function in used["functions"].items()},
     )
+
+
+def publication(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: float, runs: int) -> Measurement:
+    """Change the account and scan it, so many times, warm; only PublishChanges is measured.
+
+    Of :data:`CHANGES` users a fifth is deleted and created again, a fifth gets another name, and the others another
+    group. That costs most: of everybody who is missing the table is asked.
+    """
+    function = outputs["lambda_function_names"]["publish_changes"]
+    seconds, function_seconds, memory = [], [], []
+    for run in range(runs):
+        meter.begin(aws)
+        _change(aws, run)
+        next_second()
+        meter.begin(aws, latency_ms)
+        arn = scan.start(aws.client, outputs["state_machine_arn"])
+        execution = scan.follow(aws.client, arn, lambda event: None, timeout_seconds=300)
+        used = meter.read(aws)
+        told = execution.output.get("changes", {}).get("events")
+        # Findings may have opened by time alone, and the end of the scan is told, too.
+        if told is None or not CHANGES < told <= 2 * CHANGES:
+            raise RuntimeError(f"{arn} announced {told} events: {execution.output.get('publish_changes_error')}")
+        seconds += [visit.seconds for visit in execution.visits if visit.state == "PublishChanges"]
+        function_seconds.append(used["functions"][function]["seconds"])
+        memory.append(used["functions"][function]["memory_mb"])
+    return Measurement(
+        way=PUBLICATION,
+        users=users,
+        latency_ms=latency_ms,
+        runs=runs,
+        seconds=statistics.median(seconds),
+        cpu_seconds=used["functions"][function]["cpu_seconds"],
+        calls={"events:PutEvents": used["calls"].get("events:PutEvents", 0)},
+        write_units=0,
+        invocations={"publish_changes": int(used["functions"][function]["invocations"])},
+        function_seconds=statistics.median(function_seconds),
+        picture_bytes=used["picture_bytes"],
+        memory_mb={"publish_changes": max(memory)},
+    )
+
+
+def _change(aws: Emulator, run: int) -> None:
+    """Do to some users, others each time, what is announced."""
+    iam = aws.client("iam")
+    some = sorted(scan.users(aws.client), key=lambda user: str(user["UserName"]))[run * CHANGES : (run + 1) * CHANGES]
+    for number, user in enumerate(some):
+        name = user["UserName"]
+        if number % 5 == 0:
+            changes.remove(iam, name)
+            iam.create_user(UserName=name, Path=user["Path"])
+        elif number % 5 == 1:
+            iam.update_user(UserName=name, NewUserName=f"{name}.renamed")
+        else:
+            group = f"bench-{run}"
+            with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+                iam.create_group(GroupName=group)
+            iam.add_user_to_group(UserName=name, GroupName=group)
+    past.pass_time(aws, changes.REPORT_KEPT.total_seconds())
 
 
 def single(aws: Emulator, table: str, way: str, users: int, latency_ms: float, runs: int) -> Measurement:

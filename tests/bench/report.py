@@ -8,7 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.bench import cost
-from tests.bench.measure import LISTING, PER_USER, PER_USER_USERS, SINGLE, WORKFLOW, Measurement
+from tests.bench.measure import (
+    CHANGES,
+    LISTING,
+    PER_USER,
+    PER_USER_USERS,
+    PUBLICATION,
+    SINGLE,
+    WORKFLOW,
+    Measurement,
+)
 from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -72,6 +81,7 @@ class Report:
                 record_bytes=measured.record_bytes,
                 kept_bytes=measured.kept_bytes,
                 cold_writers=cold["write_batch"],
+                picture_bytes=measured.picture_bytes,
             )
         )
 
@@ -89,6 +99,7 @@ class Report:
         }
         largest = max(memory, key=lambda step: memory[step])
         ours, theirs = (self.of(way, PER_USER_USERS, LATENCY_MS) for way in (WORKFLOW, PER_USER))
+        published = self.of(PUBLICATION, most, LATENCY_MS)
         cpu = self.of(WORKFLOW, most, 0).cpu_seconds / self.of(SINGLE, most, 0).cpu_seconds
         wall = self.of(WORKFLOW, most, LATENCY_MS).seconds / self.of(SINGLE, most, LATENCY_MS).seconds
         transitions = self.of(WORKFLOW, 1000, 0).transitions
@@ -126,6 +137,12 @@ class Report:
                 "below 200 MB of 256",
                 f"{memory[largest]:.0f} MB ({largest})",
                 memory[largest] < 200,
+            ),
+            Target(
+                f"PublishChanges with {LATENCY_MS} ms calls, warm, {CHANGES} of {most:,} users changed",
+                "at most 3 s, and below 200 MB",
+                f"{published.seconds:.1f} s, {published.memory_mb['publish_changes']:.0f} MB",
+                published.seconds <= 3 and published.memory_mb["publish_changes"] < 200,
             ),
             Target(
                 f"CPU of the functions, {most:,} users",
