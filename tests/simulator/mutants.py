@@ -85,7 +85,7 @@ def _replace_code(stack: contextlib.ExitStack, current: object, value: object) -
 FENCE, LOCK, MANIFEST, RUN, METRICS = (
     f"functions.{name}" for name in ("table.fence", "table.lock", "table.manifest", "shared.run", "shared.metrics")
 )
-DETECTION, ANNOUNCEMENT = "functions.table.detection", "functions.table.announcement"
+DETECTION, ANNOUNCEMENT, WALK = (f"functions.table.{name}" for name in ("detection", "announcement", "walk"))
 PUBLISH_CHANGES = "functions.publish_changes.handler"
 EMIT_METRICS, FAIL_SCAN, CLEAN_UP = (f"functions.{name}.handler" for name in ("emit_metrics", "fail_scan", "clean_up"))
 
@@ -105,9 +105,11 @@ SAY, NOTE = (
 )
 
 ALWAYS = '"ConditionExpression": "attribute_exists(user_name) OR attribute_not_exists(user_name)"'
-PLANNED_IN_MEMORY = """return type(cursor)(cursor.scan_timestamp, cursor.listed_until, cursor.picture, __import__(
+PLANNED_IN_MEMORY = """return __import__("dataclasses").replace(cursor, plan=__import__(
                 "functions.table.announcement", fromlist=["Plan"]).Plan(scan.scan_timestamp, self.options)), scan"""
-MOVE = '            "SET #scan = :next, #listed_until = :listed_until, #picture = :picture REMOVE #next",\n'
+MOVE = """            "SET #scan = :next, #listed_until = :listed_until, "
+            "#picture = :picture, #picture_expires = :picture_expires REMOVE #next",
+"""
 SEND = """        sent, refused = self.bus.send(events.of_detection(detection, scan, cursor.scan_timestamp))
         done["events"], done["refused"] = done["events"] + sent, done["refused"] + refused
 """
@@ -174,12 +176,12 @@ MUTANTS = [
            f'"TableName": self.table_name, **move, {ALWAYS}}}', announced=True),
     Mutant("a deletion needs a second listing", DETECTION, "elif not self._agreed(user_id, entry):", "elif False:",
            announced=True),
-    Mutant("the index must yield all records", PUBLISH_CHANGES, "if listing.missing and reader.waits_for(scan):",
+    Mutant("the index must yield all records", WALK, "if listing.missing and reader.waits_for(scan):",
            "if False:", announced=True,
            story="""
                X2.1 AcquireLock begins => a user is created
                X2.1 WriteBatch begins => the index stands still
-               X2.1 PublishChanges put_item => X2.1 PublishChanges is cut off before put_item
+               X2.1 PublishChanges transact_write_items => X2.1 PublishChanges is cut off before transact_write_items
                X2.1 PublishChanges #2 begins => the index catches up
            """),
     Mutant("only the last listing's records count", DETECTION, "for record in found if scan.counts(record)",

@@ -96,7 +96,7 @@ ANNOUNCED = {
         X2.1 AcquireLock begins => a user is created
         X2.1 ListUsers #2 begins => X2 is stopped
         rest => another execution starts
-        X3.1 PublishChanges put_item => X3.1 PublishChanges is refused put_item
+        X3.1 PublishChanges transact_write_items => X3.1 PublishChanges is refused transact_write_items
         rest => X2 is redriven
     """,
     "late PublishChanges: another scan is half announced when it plans its own": """
@@ -105,7 +105,7 @@ ANNOUNCED = {
         rest => another execution starts
         X3.1 PublishChanges update_item => X3.1 PublishChanges is given up for good
         X3.1 PublishChanges update_item => X2 is redriven
-        X2.2 PublishChanges put_item => X2.2 PublishChanges is refused put_item
+        X2.2 PublishChanges transact_write_items => X2.2 PublishChanges is refused transact_write_items
     """,
     "a user is renamed while the scan pages, and is on none of the pages": """
         X2.1 ListUsers #2 begins => the last user is renamed to a-renamed
