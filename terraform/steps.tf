@@ -36,10 +36,9 @@ locals {
       manifest_actions    = ["dynamodb:GetItem"]
       execution_actions   = ["states:DescribeExecution"]
       environment = merge(local.table_environment, local.posture_environment, {
-        CHANGE_EVENTS_ENABLED = var.change_events_enabled
-        RETENTION_DAYS        = var.retention_days
-        LEASE_SECONDS         = var.lock_lease_seconds
-        SCAN_TIMEOUT_SECONDS  = var.scan_timeout_seconds
+        RETENTION_DAYS       = var.retention_days
+        LEASE_SECONDS        = var.lock_lease_seconds
+        SCAN_TIMEOUT_SECONDS = var.scan_timeout_seconds
       })
     }
     read_posture = {

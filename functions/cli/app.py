@@ -47,8 +47,6 @@ from functions.table.scans import RecordedScan, after, at, before, created_at, n
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NAMES_SHOWN = 10
-
 _SENDING_SECONDS = 60.0
 """For how long events that the bus does not take are sent again."""
 
@@ -763,9 +761,7 @@ def _unrecorded(reader: Reader, scans: list[RecordedScan], chosen: RecordedScan,
             names.append(str(record["user_name"]))
     if not names:
         return []
-    shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
-    more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
-    return [f"created by then, first recorded in {following.scan_timestamp}: {shown}{more}"]
+    return [f"created by then, first recorded in {following.scan_timestamp}: {words.some(sorted(names))}"]
 
 
 def _tell_the_edge(found: histories.History) -> None:

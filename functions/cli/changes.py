@@ -9,7 +9,7 @@ from typing import Any
 from functions.cli import rows
 from functions.cli.errors import CommandError, ExitStatus
 from functions.cli.values import LATEST, PREVIOUS, Moment
-from functions.cli.words import number, span
+from functions.cli.words import number, some, span
 from functions.shared import timestamps
 from functions.shared.errors import IndexBehind
 from functions.shared.events import Event, of_detection
@@ -23,7 +23,6 @@ from functions.table.replay import Chain, Replay, Step, rebuild
 from functions.table.scans import RecordedScan, at
 
 NOTHING_ANNOUNCED = "nothing was announced: change events are off, or none was published yet"
-_NAMES_SHOWN = 10
 
 
 def base(scans: Collection[RecordedScan], since: Moment | timedelta, now: datetime) -> tuple[RecordedScan, bool]:
@@ -168,13 +167,10 @@ def _lacking(scan: RecordedScan) -> list[str]:
 
 
 def _suspicion(scan: RecordedScan, suspicion: Suspicion) -> str:
-    missing = len(suspicion.user_names)
-    shown = ", ".join(suspicion.user_names[:_NAMES_SHOWN])
-    more = f" and {missing - _NAMES_SHOWN:,} more" if missing > _NAMES_SHOWN else ""
     return (
-        f"mass deletion suspected: {missing:,} of {number(suspicion.users, 'user')} are missing from the scan "
-        f"{scan.scan_timestamp}, more than the {suspicion.guard:,} that are believed at once ({shown}{more}); each is "
-        "a deletion when the next scan agrees"
+        f"mass deletion suspected: {len(suspicion.user_names):,} of {number(suspicion.users, 'user')} are missing from "
+        f"the scan {scan.scan_timestamp}, more than the {suspicion.guard:,} that are believed at once "
+        f"({some(suspicion.user_names)}); each is a deletion when the next scan agrees"
     )
 
 
@@ -192,26 +188,20 @@ def announced(chain: Chain, former: datetime | str, later: datetime | str) -> li
     until = newest if later == LATEST else _name(later)
     links = list(chain.until(until))
     if not links:
-        raise CommandError(f"TO {until} was not announced, or has expired; announced are {_some(chain.by_scan)}")
+        raise CommandError(
+            f"TO {until} was not announced, or has expired; announced are {some(chain.by_scan) or 'none'}"
+        )
     befores = [link.previous for link in links if link.previous is not None]
     if not befores:
         raise CommandError(f"TO {until} is the first that was announced: a baseline, with nothing before it")
     since = {PREVIOUS: befores[0], LATEST: newest}.get(_name(former), _name(former))
     if since not in befores:
-        raise CommandError(
-            f"FROM {since} was not announced before TO {until}; announced before it are {_some(befores)}"
-        )
+        raise CommandError(f"FROM {since} was not announced before TO {until}; announced before it are {some(befores)}")
     return links[: befores.index(since) + 1][::-1]
 
 
 def _name(scan: datetime | str) -> str:
     return scan if isinstance(scan, str) else timestamps.to_seconds(scan)
-
-
-def _some(scans: Collection[str]) -> str:
-    shown = list(scans)[:_NAMES_SHOWN]
-    more = f" and {len(scans) - len(shown):,} more" if len(scans) > len(shown) else ""
-    return (", ".join(shown) or "none") + more
 
 
 @dataclass(frozen=True)

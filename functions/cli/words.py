@@ -1,6 +1,8 @@
 """Times, durations and numbers in words."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
+from itertools import islice
 
 from functions.shared import timestamps
 from functions.table.scans import RecordedScan
@@ -33,6 +35,12 @@ def duration(time: timedelta) -> str:
 def number(count: int, noun: str) -> str:
     """Say how many."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def some(names: Collection[str], most: int = 10) -> str:
+    """Name the first of several, and say how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(islice(names, most)) + more
 
 
 def account_of(arn: str) -> str:

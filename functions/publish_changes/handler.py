@@ -52,7 +52,7 @@ def handler(event: Event, context: LambdaContext) -> Published:
 def log_refusal(refusal: Refusal) -> None:
     """Log an event that will never be taken."""
     logger.error(
-        "EventBridge takes an event never",
+        "EventBridge will never take an event",
         error_type=refusal.code,
         error_message=refusal.message,
         detail_type=refusal.detail_type,
@@ -114,17 +114,19 @@ class Publisher:
         while True:
             cursor = self.announcements.cursor()
             if cursor.plan is not None:
-                planned = cursor.plan.scan_timestamp
-                scan = next((one for one in self._scans(cursor) if one.scan_timestamp == planned), None)
+                name = cursor.plan.scan_timestamp
+                scan = next((one for one in self._scans(cursor) if one.scan_timestamp == name), None)
                 if scan is not None:
                     return cursor, scan
-                logger.warning("A scan has expired before it was announced", scan=planned)
+                logger.warning("A scan has expired before it was announced", scan=name)
                 self.announcements.give_up(cursor)
                 continue
             scan = walk.first(one for one in self._scans(cursor) if one.manifest.outcome["publish"])
             if scan is None:
                 return None
-            self.announcements.plan(cursor, scan, self.options)
+            planned = self.announcements.plan(cursor, scan, self.options)
+            if planned is not None:
+                return planned, scan
 
     def _scans(self, cursor: Cursor) -> Iterator[RecordedScan]:
         """Yield the scans that may speak after what is announced."""

@@ -81,7 +81,8 @@ class Bus:
         AccessDenied
             The caller may not put events on it.
         EventsRefused
-            It takes none of this kind: there is no such bus, or it does not admit the source.
+            It takes none of this kind: it does not admit the source, or the account. (Events for a bus that does not
+            exist are taken without a word.)
         """
         sent = refused = 0
         for batch in _batches(event.entry(self.name) for event in events):

@@ -20,7 +20,7 @@ cursor moves, so that a crash between the two repeats and never loses them.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -153,14 +153,15 @@ class Announcements:
         item = self._get(ANNOUNCEMENT_SORT_KEY_PREFIX + scan_timestamp)
         return Announcement.of(item) if item is not None else None
 
-    def plan(self, cursor: Cursor, scan: RecordedScan, options: Options) -> bool:
-        """Fix which scan is announced next. Returns whether it could be."""
+    def plan(self, cursor: Cursor, scan: RecordedScan, options: Options) -> Cursor | None:
+        """Fix which scan is announced next. Returns the cursor with that; None where another call was faster."""
         planned = {
             "scan": scan.scan_timestamp,
             "guard_percent": options.guard_percent,
             "activity": options.activity,
         }
-        return self._write(_update("SET #next = :planned", _NOTHING_PLANNED, cursor, planned=planned))
+        written = self._write(_update("SET #next = :planned", _NOTHING_PLANNED, cursor, planned=planned))
+        return replace(cursor, plan=Plan(scan.scan_timestamp, options)) if written else None
 
     def give_up(self, cursor: Cursor) -> bool:
         """Forget the plan. Returns whether it was still that."""

@@ -33,7 +33,6 @@ def store(
     *,
     expires: int,
     kept: Chunks | None = None,
-    limit: int = CHUNK_BYTES,
 ) -> Chunks:
     """Write a content into the table, and return where it is.
 
@@ -47,8 +46,6 @@ def store(
         When the items expire, epoch seconds.
     kept
         What was stored before under this name and lasts for long enough: the same content is not written again.
-    limit
-        The most bytes that an item may hold.
     """
     text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
     identity = hashlib.sha256(text).hexdigest()[:16]
@@ -56,7 +53,7 @@ def store(
         return kept
     # No time in it: the same content is the same bytes. Level 6 is a third of the time of 9, and as small.
     data = gzip.compress(text, compresslevel=6, mtime=0)
-    parts = [data[start : start + limit] for start in range(0, len(data), limit)]
+    parts = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
     for number, part in enumerate(parts, start=1):
         item = {**_key(name, identity, number), "data": part, "ttl": expires}
         dynamodb.put_item(TableName=table_name, Item=wire.to_wire(item))

@@ -26,6 +26,7 @@ from functions.table import findings
 from functions.table.changes import LastKnown
 from functions.table.credential_report import ROOT
 from functions.table.diff import CHANGED, CREATED, DELETED, RECREATED, RENAMED
+from functions.table.record import by_user_id
 from functions.table.scans import RecordedScan, created_at
 from functions.table.wire import Item
 
@@ -229,22 +230,12 @@ def detect(
     if picture is not None:
         there = {str(record["user_id"]) for record in found}
         found += look_up(entry.user_name for key, entry in picture.users.items() if key not in there and key != ROOT)
-    people = _people(record for record in found if scan.counts(record))
+    people = by_user_id(record for record in found if scan.counts(record))
     left_over = {str(record["user_id"]) for record in found} - people.keys()
     root = _root_of(scan)
     if root is not None:
         people[ROOT] = root
     return _Comparison(picture, scan, people, left_over, detailed, options).detection()
-
-
-def _people(records: Iterable[Item]) -> dict[str, Item]:
-    """Return records by user_id. A user who was renamed while the scan listed may have two: the later one counts."""
-    people: dict[str, Item] = {}
-    for record in records:
-        known = people.get(str(record["user_id"]))
-        if known is None or str(known.get("listed_at", "")) <= str(record.get("listed_at", "")):
-            people[str(record["user_id"])] = record
-    return people
 
 
 def _root_of(scan: RecordedScan) -> Item | None:
@@ -315,7 +306,7 @@ class _Comparison:
             opened = tuple(
                 control
                 for control in _findings_of(entry)
-                if former.judged.get(control) != findings.Status.FINDING and control in self._judged_before
+                if former.judged.get(control) != findings.Status.FINDING and control in self._known.controls
             )
             closed = tuple(
                 control for control in _findings_of(former) if entry.judged[control] != findings.Status.FINDING
@@ -333,10 +324,6 @@ class _Comparison:
                     opened,
                     closed,
                 )
-
-    @property
-    def _judged_before(self) -> frozenset[str]:
-        return self._known.controls
 
     def _of_those_who_are_missing(self) -> tuple[dict[str, Entry], Suspicion | None]:
         """Return who was deleted; those of whom that is not sure stay, and so does a root user who is not known now."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from functions.table.changes import LastKnown
 from functions.table.reader import Reader
+from functions.table.record import by_user_id
 from functions.table.scans import RecordedScan, created_at
 from functions.table.wire import Item
 
@@ -102,23 +103,13 @@ def _differing(before: Item, after: Item, *, activity: bool) -> tuple[str, ...]:
 
 def _by_id(reader: Reader, scan: RecordedScan) -> tuple[dict[str, Item], int]:
     listing = reader.of_scan(scan)
-    users: dict[str, Item] = {}
-    for record in listing:
-        _put(users, record)
-    return users, listing.missing
-
-
-def _put(users: dict[str, Item], record: Item) -> None:
-    """Add a record. A user that was renamed while the scan listed may have two: the later one counts."""
-    known = users.get(str(record["user_id"]))
-    if known is None or str(known.get("listed_at", "")) <= str(record.get("listed_at", "")):
-        users[str(record["user_id"])] = record
+    return by_user_id(listing), listing.missing
 
 
 def _look_up(reader: Reader, scan: RecordedScan, candidates: list[Item], users: dict[str, Item]) -> None:
     """Add the records that the index of a scan did not yield, of users whose names are known from the other scan."""
-    for record in reader.in_scan(scan, (str(user["user_name"]) for user in candidates)).values():
-        _put(users, record)
+    found = reader.in_scan(scan, (str(user["user_name"]) for user in candidates))
+    users.update(by_user_id((*users.values(), *found.values())))
 
 
 def _may_be_older(user: Item, scan: RecordedScan) -> bool:

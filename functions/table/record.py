@@ -3,7 +3,7 @@
 Columns, comparisons and documents follow from :data:`ATTRIBUTES`. To add an attribute that ListUsers has, add its line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -175,6 +175,19 @@ def record_of(
     """
     scan = {"scan_timestamp": scan_timestamp, "account_id": account_id, "listed_at": listed_at, "ttl": ttl}
     return {**user, **scan, **posture}
+
+
+def by_user_id(records: Iterable[Item]) -> dict[str, Item]:
+    """Return records of one scan by user_id.
+
+    A user who was renamed while the scan listed may have two, under both names: the one that was listed later counts.
+    """
+    users: dict[str, Item] = {}
+    for record in records:
+        former = users.get(str(record["user_id"]))
+        if former is None or str(former.get("listed_at", "")) <= str(record.get("listed_at", "")):
+            users[str(record["user_id"])] = record
+    return users
 
 
 def _text(value: Any) -> str:

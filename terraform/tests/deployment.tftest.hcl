@@ -136,7 +136,7 @@ run "names_belong_together" {
     condition = jsonencode({
       for step, function in aws_lambda_function.step : step => sort(keys(function.environment[0].variables))
       }) == jsonencode({
-      acquire_lock    = ["AUTHORIZATION_DETAILS_ENABLED", "CHANGE_EVENTS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL", "RETENTION_DAYS", "SCAN_TIMEOUT_SECONDS"]
+      acquire_lock    = ["AUTHORIZATION_DETAILS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LEASE_SECONDS", "LOG_LEVEL", "RETENTION_DAYS", "SCAN_TIMEOUT_SECONDS"]
       read_posture    = ["AUTHORIZATION_DETAILS_ENABLED", "CREDENTIAL_REPORT_ENABLED", "DYNAMODB_TABLE_NAME", "LOG_LEVEL", "RECORDED_TAGS"]
       list_users      = ["BATCH_SIZE", "LOG_LEVEL", "PAGE_SIZE", "SCAN_TIMEOUT_SECONDS"]
       write_batch     = ["DYNAMODB_TABLE_NAME", "LOG_LEVEL"]
@@ -181,7 +181,7 @@ run "names_belong_together" {
   }
 
   assert {
-    condition = alltrue([for step in ["acquire_lock", "emit_metrics"] : aws_lambda_function.step[step].environment[0].variables.CHANGE_EVENTS_ENABLED == "true"]) && aws_lambda_function.step["publish_changes"].environment[0].variables == tomap({
+    condition = aws_lambda_function.step["emit_metrics"].environment[0].variables.CHANGE_EVENTS_ENABLED == "true" && aws_lambda_function.step["publish_changes"].environment[0].variables == tomap({
       ANNOUNCE_ACTIVITY           = "false"
       DYNAMODB_TABLE_NAME         = "iam-user-records"
       EVENT_BUS_NAME              = "default"

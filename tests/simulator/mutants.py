@@ -105,8 +105,8 @@ SAY, NOTE = (
 )
 
 ALWAYS = '"ConditionExpression": "attribute_exists(user_name) OR attribute_not_exists(user_name)"'
-PLANNED_IN_MEMORY = """return __import__("dataclasses").replace(cursor, plan=__import__(
-                "functions.table.announcement", fromlist=["Plan"]).Plan(scan.scan_timestamp, self.options)), scan"""
+PLANNED_IN_MEMORY = """__import__("dataclasses").replace(cursor, plan=__import__(
+                "functions.table.announcement", fromlist=["Plan"]).Plan(scan.scan_timestamp, self.options))"""
 MOVE = """            "SET #scan = :next, #listed_until = :listed_until, "
             "#picture = :picture, #picture_expires = :picture_expires REMOVE #next",
 """

@@ -241,6 +241,17 @@ def user(number: int, created: datetime = EPOCH - timedelta(days=9), **attribute
     }
 
 
+def everybody(**changed: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Return alice, bob and carol, with other attributes, without who is None, and whoever else is named."""
+    users = {name: user(number) for number, name in enumerate(("alice", "bob", "carol"), start=1)}
+    for name, attributes in changed.items():
+        if attributes is None:
+            del users[name]
+        else:
+            users[name] = {**users.get(name, {}), **attributes}
+    return users
+
+
 def refusal(code: str) -> ClientError:
     """Return the error of a call."""
     return ClientError({"Error": {"Code": code, "Message": "no"}}, "PutEvents")

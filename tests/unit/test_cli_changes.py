@@ -17,21 +17,10 @@ from functions.table import detection
 from functions.table.detection import Options
 from tests.support.command import STATE_MACHINE_ARN, answer, run
 from tests.support.paths import REPOSITORY
-from tests.support.publishing import EPOCH, World, refusal, user
+from tests.support.publishing import EPOCH, World, everybody, refusal, user
 
 FIRST = timestamps.to_seconds(EPOCH)
 NEVER = "2026-03-01T10:00:00Z"
-
-
-def everybody(**changed: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Return alice, bob and carol, with other attributes, without who is None, and whoever else is named."""
-    users = {name: user(number) for number, name in enumerate(("alice", "bob", "carol"), start=1)}
-    for name, attributes in changed.items():
-        if attributes is None:
-            del users[name]
-        else:
-            users[name] = {**users.get(name, {}), **attributes}
-    return users
 
 
 class Typed(World):

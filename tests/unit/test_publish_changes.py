@@ -11,20 +11,7 @@ from functions.table import detection
 from functions.table.announcement import Announcements
 from functions.table.detection import Options
 from tests.support.logs import captured_logs
-from tests.support.publishing import EPOCH, Faults, Interrupted, World, refusal, user
-
-IDS = {"alice": 1, "bob": 2, "carol": 3}
-
-
-def everybody(**changed: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Return alice, bob and carol, with other attributes, without who is None, and whoever else is named."""
-    users = {name: user(number) for name, number in IDS.items()}
-    for name, attributes in changed.items():
-        if attributes is None:
-            del users[name]
-        else:
-            users[name] = {**users.get(name, {}), **attributes}
-    return users
+from tests.support.publishing import EPOCH, Faults, Interrupted, World, everybody, refusal, user
 
 
 def ids_of(users: dict[str, dict[str, Any]]) -> list[str]:

@@ -1,6 +1,6 @@
 """What the page knows, from the table alone: the scans, the users through them, what was wrong, what changed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from functions.table.detection import Change
 from functions.table.diff import CHANGED
 from functions.table.facts import NAMES, Knowledge, known, time_of
 from functions.table.reader import Reader
-from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, LISTING, Attribute, Kind
+from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, LISTING, Attribute, Kind, by_user_id
 from functions.table.scans import RecordedScan
 from functions.table.wire import Item
 
@@ -42,8 +42,6 @@ class Asked:
 
     Attributes
     ----------
-    since, until
-        The period, as people read it; None where it has no bound.
     notes
         What else they have to know.
     """
@@ -55,8 +53,6 @@ class Asked:
     every: Sequence[RecordedScan]
     """All that are kept."""
     parameters: findings.Parameters = findings.DEFAULTS
-    since: str | None = None
-    until: str | None = None
     notes: Sequence[str] = ()
     deployment: str = ""
 
@@ -134,7 +130,7 @@ def gather(reader: Reader, asked: Asked) -> Gathered:
     scans, changes, missing, counts = [], list[list[Any]](), dict[str, int](), list[Counts]()
     for number, scan in enumerate(asked.scans):
         listing = reader.of_scan(scan)
-        records = _by_id(listing)
+        records = by_user_id(listing)
         told = _Scan(number, scan, asked.parameters, values)
         for user_id, record in records.items():
             told.add(users.setdefault(user_id, _User(values)), record)
@@ -234,16 +230,6 @@ class _Scan:
         }
 
 
-def _by_id(listing: Iterable[Item]) -> dict[str, Item]:
-    """Return the records by user_id. A user that was renamed while the scan listed may have two: the later counts."""
-    users: dict[str, Item] = {}
-    for record in listing:
-        former = users.get(str(record["user_id"]))
-        if former is None or str(former.get("listed_at", "")) <= str(record.get("listed_at", "")):
-            users[str(record["user_id"])] = record
-    return users
-
-
 def _value(attribute: Attribute, record: Item, values: Values) -> Any:
     """Return a value in few bytes: a flag as 0 or 1, a time in epoch seconds, anything else by its place."""
     value = record.get(attribute.name)
@@ -295,8 +281,6 @@ def _period(asked: Asked, now: datetime) -> dict[str, Any]:
     inside = [one for one in asked.every if begin.moment <= one.moment <= end.moment]
     found = gaps.gaps(inside, usual, end.listing[0]) if usual is not None else []
     return {
-        "since": asked.since,
-        "until": asked.until,
         "trusted": len(asked.period),
         "oldest": min(trusted, key=lambda one: one.moment).scan_timestamp,
         "newest": max(trusted, key=lambda one: one.moment).scan_timestamp,
