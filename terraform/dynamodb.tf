@@ -16,11 +16,12 @@ resource "aws_dynamodb_table" "records" {
     type = "S"
   }
 
-  # All users of one scan. `hash_key`, although provider 6.28 warns that `key_schema` takes its place: 5.x has no such
+  # All users of one scan, and by range_key those of one account of it. `hash_key`, although provider 6.28 warns that `key_schema` takes its place: 5.x has no such
   # block, and 7.0, which may drop `hash_key`, is excluded in versions.tf.
   global_secondary_index {
     name            = local.scan_index_name
     hash_key        = "scan_timestamp"
+    range_key       = "user_name"
     projection_type = "ALL"
   }
 

@@ -116,6 +116,17 @@ data "aws_iam_policy_document" "step" {
     }
   }
 
+  # In any account, but by this name only. Which accounts have such a role, and let this one take it, they decide.
+  dynamic "statement" {
+    for_each = length(try(each.value.member_actions, [])) > 0 ? [each.value.member_actions] : []
+
+    content {
+      sid       = "MemberRoles"
+      actions   = statement.value
+      resources = ["arn:${local.partition}:iam::*:role/${var.member_role_name}"]
+    }
+  }
+
   dynamic "statement" {
     for_each = try([each.value.execution_actions], [])
 

@@ -56,6 +56,16 @@ output "account_id" {
   value       = local.account_id
 }
 
+output "member_role_trust" {
+  description = "What the role of a member account has to trust: the roles that look into it, the external id that they show, and its own name; null without organization_enabled."
+  value = var.organization_enabled ? {
+    role_name          = var.member_role_name
+    external_id        = var.member_external_id
+    monitor_account_id = local.account_id
+    monitor_role_arns  = [for step, allowed in local.steps : aws_iam_role.step[step].arn if length(try(allowed.member_actions, [])) > 0]
+  } : null
+}
+
 output "clean_up_dead_letter_queue_url" {
   description = "URL of the queue with events that CleanUp could not deal with."
   value       = aws_sqs_queue.clean_up_dead_letters.url

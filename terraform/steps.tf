@@ -8,6 +8,7 @@
 #   index_actions        on the index of the table, which has no keys to limit it to
 #   bus_actions          on the event bus, for events whose source is this product
 #   account_actions      on the account as a whole
+#   member_actions       on the role that member accounts have for this deployment
 #   execution_actions    on executions of this state machine. DescribeExecution: before the fence refuses a step, it asks
 #                        whether the run was redriven.
 #   asynchronous         it is no state, but hears EventBridge, and has a dead-letter queue
@@ -29,6 +30,10 @@ locals {
   # their retries take no more than the lease either.
   short_seconds = min(var.lambda_timeout, 120, floor(var.lock_lease_seconds / 5), floor(var.scan_timeout_seconds / 5))
 
+  # Whose input AcquireLock takes, and which roles ListUsers and ReadPosture may take: without an organization, none.
+  member_environment = var.organization_enabled ? { MEMBER_EXTERNAL_ID = var.member_external_id } : {}
+  member_actions     = var.organization_enabled ? ["sts:AssumeRole"] : []
+
   steps = {
     acquire_lock = {
       description         = "Takes the execution lock and begins or resumes the scan"
@@ -39,13 +44,14 @@ locals {
         RETENTION_DAYS       = var.retention_days
         LEASE_SECONDS        = var.lock_lease_seconds
         SCAN_TIMEOUT_SECONDS = var.scan_timeout_seconds
-      })
+      }, var.organization_enabled ? { MEMBER_ROLE_NAME = var.member_role_name } : {})
     }
     read_posture = {
       description      = "Reads the credential report and the authorization details of all users"
       account_actions  = local.posture_actions
       manifest_actions = local.posture_enabled ? ["dynamodb:PutItem"] : []
-      environment = merge(local.table_environment, local.posture_environment, {
+      member_actions   = local.posture_enabled ? local.member_actions : []
+      environment = merge(local.table_environment, local.posture_environment, local.member_environment, {
         RECORDED_TAGS = jsonencode(var.recorded_tags)
       })
       timeout = local.short_seconds
@@ -53,11 +59,12 @@ locals {
     list_users = {
       description     = "Lists one page of IAM users, cut into batches"
       account_actions = ["iam:ListUsers"]
-      environment = {
+      member_actions  = local.member_actions
+      environment = merge(local.member_environment, {
         PAGE_SIZE            = var.page_size
         BATCH_SIZE           = var.batch_size
         SCAN_TIMEOUT_SECONDS = var.scan_timeout_seconds
-      }
+      })
     }
     write_batch = {
       description      = "Writes the records of one batch of users"

@@ -68,6 +68,43 @@ variable "recorded_tags" {
   }
 }
 
+# Other accounts
+
+variable "organization_enabled" {
+  description = "Whether scans may look into member accounts, through the role member_role_name that each of them has (see modules/member_role). false: this account only."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.organization_enabled || var.member_external_id != null
+    error_message = "organization_enabled needs member_external_id: what the roles of the member accounts ask this deployment for."
+  }
+}
+
+variable "member_role_name" {
+  description = "Name of the role that every member account has for this deployment, without a path."
+  type        = string
+  default     = "iam-user-monitor-member"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_+=,.@-]{1,64}$", var.member_role_name))
+    error_message = "member_role_name must be the name of a role, 1 to 64 letters, digits and _+=,.@-, without a path, got \"${var.member_role_name}\"."
+  }
+}
+
+variable "member_external_id" {
+  description = "External id that the roles of the member accounts ask for; the same in all of them. It is no secret."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.member_external_id == null ? true : can(regex("^[A-Za-z0-9_+=,.@:/-]{2,1224}$", var.member_external_id))
+    error_message = "member_external_id must be 2 to 1,224 letters, digits and _+=,.@:/-, got \"${coalesce(var.member_external_id, "null")}\"."
+  }
+}
+
 # Names
 
 variable "name_prefix" {

@@ -4,20 +4,18 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.shared import clients, configuration, metrics, timestamps
+from functions.shared import clients, configuration, metrics
 from functions.shared.errors import InvalidInput
 from functions.shared.model import Cursor, Outcome, Posture, Scan, nothing_asked
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
 from functions.table.fence import Begun, Fence, ForeignManifest
+from functions.table.keys import Keys
 from functions.table.lock import Holder
 from functions.table.manifest import Manifest
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
-
-DEFAULT_TRIGGER = "manual"
-MAX_TRIGGER_LENGTH = 64
 
 
 class Event(TypedDict):
@@ -33,6 +31,8 @@ class Acquired(TypedDict):
 
     acquired: Literal[True]
     complete: Literal[False]
+    lock: str
+    """The sort key of the lock, for ReleaseLock."""
     scan: Scan
     cursor: Cursor
     posture: NotRequired[Posture]
@@ -44,6 +44,7 @@ class Complete(TypedDict):
 
     acquired: Literal[True]
     complete: Literal[True]
+    lock: str
     scan: Scan
     outcome: Outcome
 
@@ -68,6 +69,7 @@ def handler(event: Event, context: LambdaContext) -> Acquired | Complete | Skipp
         lease_seconds=configuration.lease_seconds(),
         span_limit_seconds=configuration.scan_timeout_seconds(),
         reads_posture=bool(configuration.wanted_sections()),
+        member_role_name=configuration.member_role_name(),
     )
 
 
@@ -81,6 +83,7 @@ def acquire_lock(
     lease_seconds: int,
     span_limit_seconds: int,
     reads_posture: bool = True,
+    member_role_name: str | None = None,
 ) -> Acquired | Complete | Skipped:
     """Take the lock and create or resume the scan's manifest, in one transaction. Safe to run twice, and late.
 
@@ -88,6 +91,8 @@ def acquire_lock(
     ----------
     reads_posture
         Whether the scan is to read what users could get in with and may do.
+    member_role_name
+        The name of the role that a member account has for this deployment; None where it scans its own account only.
 
     Returns
     -------
@@ -98,26 +103,34 @@ def acquire_lock(
     Raises
     ------
     InvalidInput
-        The execution's input is not an object, or its trigger is not a short text.
+        The execution's input asks for nothing that this deployment can scan; or another execution has the scan that it
+        names.
     LockHeld
         Another execution has the lock, and this one has begun its scan already: it was retried late or redriven, and
-        skipping it would present an unfinished scan as a success.
+        skipping it would present an unfinished scan as a success. So it would be where the input names the scan.
     Superseded
         This call is a late one: its attempt has ended.
     """
-    trigger = _trigger(execution_input)
+    run = run.asked(execution_input)
+    logger.append_keys(account_id=run.account_id, scan_timestamp=run.scan_timestamp)
+    if run.request.member is not None:
+        run.request.member.check(member_role_name)
+    keys = Keys(run.member)
     try:
         begun = run.fenced(
             stepfunctions,
             lambda run: fence.begin(
                 run,
-                trigger=trigger,
                 retention_days=retention_days,
                 lease_seconds=lease_seconds,
                 span_limit_seconds=span_limit_seconds,
             ),
         )
     except ForeignManifest as foreign:
+        if run.request.scan_timestamp is not None:
+            raise InvalidInput(
+                f"account {run.account_id} has a scan {run.scan_timestamp} already, of another execution: {foreign}"
+            ) from None
         # EventBridge delivers at least once, so one tick may start two executions in the same second.
         logger.warning("Failed to acquire execution lock", holder=str(foreign), reason="duplicate start")
         return Skipped(
@@ -128,8 +141,8 @@ def acquire_lock(
     match begun:
         case Begun(scan, cursor):
             logger.append_keys(attempt=scan["attempt"])
-            logger.info("Execution lock acquired", trigger=trigger, resumed_at_page=cursor["page"])
-            acquired = Acquired(acquired=True, complete=False, scan=scan, cursor=cursor)
+            logger.info("Execution lock acquired", trigger=run.request.trigger, resumed_at_page=cursor["page"])
+            acquired = Acquired(acquired=True, complete=False, lock=keys.lock_name, scan=scan, cursor=cursor)
             if not reads_posture:
                 acquired["posture"] = nothing_asked()
             return acquired
@@ -145,13 +158,8 @@ def _complete(run: Run, manifest: Manifest, fence: Fence) -> Complete:
     return Complete(
         acquired=True,
         complete=True,
-        scan=Scan(
-            scan_timestamp=manifest.scan_timestamp,
-            execution_arn=run.execution_arn,
-            started_at=timestamps.to_milliseconds(run.invoked_at),
-            attempt=run.attempt,
-            ttl=manifest.ttl,
-        ),
+        lock=Keys(run.member).lock_name,
+        scan=run.scan(run.invoked_at, manifest.ttl),
         outcome={**manifest.outcome, "attempt": run.attempt},
     )
 
@@ -168,18 +176,3 @@ def _skipped(holder: Holder) -> Skipped:
         reason="another execution holds the lock",
         holder={"owner": holder.owner, "acquired_at": holder.acquired_at, "expires_at": holder.expires_at},
     )
-
-
-def _trigger(execution_input: Any) -> str:
-    if not isinstance(execution_input, dict):
-        raise InvalidInput(
-            f'the execution input must be a JSON object such as {{}} or {{"trigger": "manual"}}, '
-            f"not {type(execution_input).__name__}: {str(execution_input)[:100]!r}"
-        )
-    # Other keys are let through: the console fills in a sample comment of its own.
-    trigger = execution_input.get("trigger", DEFAULT_TRIGGER)
-    if not isinstance(trigger, str) or not 1 <= len(trigger) <= MAX_TRIGGER_LENGTH or not trigger.isprintable():
-        raise InvalidInput(
-            f"trigger must be a text of 1 to {MAX_TRIGGER_LENGTH} printable characters, not {str(trigger)[:100]!r}"
-        )
-    return trigger

@@ -83,10 +83,15 @@ def clean_up(end: ExecutionEnd, *, fence: Fence, stepfunctions: "SFNClient", ret
         # Where an event does not tell: what runs now is not what has ended, unless the description is behind.
         attempt=end.get("redriveCount", max(0, redrives - int(running))) + 1,
         invoked_at=timestamps.now(),
-    )
+    ).described_by(execution)
     # By its count: DescribeExecution may be behind, and still call the ended attempt running.
     runs_again = running and redrives + 1 > run.attempt
-    logger.append_keys(execution_arn=run.execution_arn, scan_timestamp=run.scan_timestamp, attempt=run.attempt)
+    logger.append_keys(
+        execution_arn=run.execution_arn,
+        account_id=run.account_id,
+        scan_timestamp=run.scan_timestamp,
+        attempt=run.attempt,
+    )
     try:
         # What is described is this end only where the run has not been redriven since.
         described = execution if not running and redrives + 1 == run.attempt else None
@@ -104,7 +109,7 @@ def _record(
     end: ExecutionEnd, run: Run, fence: Fence, retention_days: int, error: tuple[str, str] | None
 ) -> tuple[bool, bool]:
     """Record the attempt as ended and emit its metrics; return which of both was left to do."""
-    known = fence.load(run.scan_timestamp)
+    known = fence.load(run)
     outcome = _outcome(end, run, known)
     manifest: Manifest | None
     try:
@@ -113,7 +118,7 @@ def _record(
         )
     except Superseded as late:
         logger.info("Late event: the run was redriven since", reason=str(late), status=end["status"])
-        manifest, recorded = fence.load(run.scan_timestamp), False
+        manifest, recorded = fence.load(run), False
     if manifest is None or manifest.status is Status.SKIPPED:
         return False, False  # expired meanwhile; or stopped when it had nothing to do
     if not recorded and manifest.attempt == run.attempt:

@@ -76,6 +76,10 @@ def emit_metrics(
     """
     now = timestamps.now()
     failure = describe(state["error"]) if "error" in state else None
+    if "scan" not in state:
+        # AcquireLock has failed, and told nothing of what was asked for.
+        run = run.described_by(stepfunctions.describe_execution(executionArn=run.execution_arn))
+        logger.append_keys(account_id=run.account_id, scan_timestamp=run.scan_timestamp)
 
     def finish(run: Run) -> tuple[Run, Manifest, Outcome, tuple[str, str] | None]:
         outcome = _outcome(state, run.attempt, now - _started_at(state, run, stepfunctions), publishes=publishes)
@@ -102,7 +106,7 @@ def emit_metrics(
         # This run failed before it could see that another one had its scan. Its failure still counts.
         logger.warning("The manifest is another execution's and stays as it is", owner=str(foreign))
         outcome = _outcome(state, run.attempt, now - run.started_at, publishes=False)
-        metrics.emit(outcome, execution_arn=run.execution_arn, scan_timestamp=run.scan_timestamp)
+        metrics.emit(outcome, run)
         metrics.log_end(outcome, failure)
         return outcome
     logger.append_keys(attempt=run.attempt)

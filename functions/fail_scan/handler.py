@@ -61,15 +61,22 @@ def fail_scan(state: State, run: Run, *, stepfunctions: "SFNClient") -> Redriven
     failed_attempt = _failed_attempt(state)
     if run.attempt <= failed_attempt:
         try:
+            if "scan" not in state:
+                run = run.described_by(stepfunctions.describe_execution(executionArn=run.execution_arn))
             run = run.newest(stepfunctions)
         except (ClientError, BotoCoreError) as error:
             # The original error must not be hidden by this one.
             logger.warning("Step Functions does not say whether the run was redriven", error_message=str(error))
     if run.attempt <= failed_attempt:
-        raise ScanFailed(f"scan {run.scan_timestamp} failed: {story(state)} {_what_next(state)}")
+        raise ScanFailed(f"{_scan_of(run)} failed: {story(state)} {_what_next(state)}")
     logger.append_keys(attempt=run.attempt)
     logger.info("Redriven: the scan resumes")
     return Redriven(attempt=run.attempt)
+
+
+def _scan_of(run: Run) -> str:
+    """Name the scan; its account only where that is not the one of the console that shows it."""
+    return f"scan {run.scan_timestamp}" + (f" of account {run.account_id}" if run.member is not None else "")
 
 
 _RESUME = "redrive this execution to resume the scan at its checkpoint."

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from functions.shared import clients, configuration, timestamps
+from functions.shared import access, configuration, timestamps
 from functions.shared.errors import MarkerNotAdvancing, error_code
 from functions.shared.model import Batch, Cursor, Page, Scan
-from functions.shared.run import RunEvent
+from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
 from functions.table.manifest import spans_too_long
 from functions.table.record import user_of
@@ -40,7 +40,7 @@ def handler(event: Event, context: LambdaContext) -> Page:
     """Handle one invocation by the state machine."""
     return list_users(
         event["cursor"],
-        iam=clients.iam(),
+        iam=access.iam_of(Run.of(event), patient=True),
         page_size=configuration.page_size(),
         batch_size=configuration.batch_size(),
         span_limit_seconds=configuration.scan_timeout_seconds(),

@@ -9,20 +9,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, events, timestamps
 from functions.shared.bus import Bus, Refusal
 from functions.shared.errors import EventsRefused
-from functions.shared.model import Published
+from functions.shared.model import Published, Scan
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step, working_seconds
 from functions.table import walk
 from functions.table.announcement import Announcements, Cursor
 from functions.table.chunks import Unreadable
 from functions.table.detection import Detection, Options, Picture
+from functions.table.keys import Keys
 from functions.table.reader import Reader
 from functions.table.scans import RecordedScan
 
@@ -34,19 +35,23 @@ class Event(TypedDict):
     """What the state PublishChanges sends."""
 
     run: RunEvent
+    scan: NotRequired[Scan]
+    """Absent in a run that was started before it was sent."""
 
 
 @step("PublishChanges")
 def handler(event: Event, context: LambdaContext) -> Published:
     """Handle one invocation by the state machine."""
     dynamodb, table_name, seconds = clients.dynamodb(), configuration.table_name(), working_seconds(context)
+    run = Run.of(event)
+    keys = Keys(run.member)
     publisher = Publisher(
-        reader=Reader(dynamodb, table_name),
-        announcements=Announcements(dynamodb, table_name),
+        reader=Reader(dynamodb, table_name, keys=keys),
+        announcements=Announcements(dynamodb, table_name, keys),
         bus=Bus(clients.events(), configuration.event_bus_name(), seconds, log_refusal),
         options=Options(configuration.mass_deletion_guard_percent(), configuration.announce_activity()),
     )
-    return publisher.publish(Run.of(event), seconds=seconds)
+    return publisher.publish(run, seconds=seconds)
 
 
 def log_refusal(refusal: Refusal) -> None:
@@ -77,7 +82,7 @@ class Publisher:
     clock: Callable[[], float] = time.monotonic
 
     def publish(self, run: Run, *, seconds: float) -> Published:
-        """Announce all that is due. Safe to run twice, late, and beside another one.
+        """Announce all that is due of an account. Safe to run twice, late, and beside another one.
 
         Parameters
         ----------

@@ -8,20 +8,21 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.shared import clients, configuration, timestamps
+from functions.shared import access, clients, configuration, timestamps
 from functions.shared.causes import MAX_MESSAGE_LENGTH
 from functions.shared.errors import AccessDenied, MonitorError, PostureUnavailable, Throttled, error_code, named
-from functions.shared.model import Chunks, Posture, Section, Sections
+from functions.shared.model import Chunks, Posture, Scan, Section, Sections
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step, working_seconds
 from functions.table import credential_report, posture
 from functions.table.authorization import Details
 from functions.table.credential_report import Report
+from functions.table.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,15 +48,17 @@ class Event(TypedDict):
     """What the state ReadPosture sends."""
 
     run: RunEvent
+    scan: NotRequired[Scan]
+    """Absent in a run that was started before it was sent."""
 
 
 @step("ReadPosture")
 def handler(event: Event, context: LambdaContext) -> Posture:
     """Handle one invocation by the state machine."""
-    wanted = configuration.wanted_sections()
+    wanted, run = configuration.wanted_sections(), Run.of(event)
     return read_posture(
-        Run.of(event),
-        iam=clients.brisk_iam(),
+        run,
+        iam=access.iam_of(run, patient=False),
         dynamodb=clients.dynamodb(),
         table_name=configuration.table_name(),
         wanted=Wanted(
@@ -157,7 +160,7 @@ def read_posture(
     kept = Chunks(id=None, chunks=0)
     if found.report or found.authorization:
         now = int(timestamps.now().timestamp())
-        kept = posture.store(dynamodb, table_name, run.scan_timestamp, found, now=now)
+        kept = posture.store(dynamodb, table_name, run.scan_timestamp, found, now=now, keys=Keys(run.member))
     logger.info("Posture read", chunks=kept["chunks"], sections=sections)
     root = report.root if report is not None else None
     return Posture(sections=sections, root=root, id=kept["id"], chunks=kept["chunks"])

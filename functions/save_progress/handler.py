@@ -19,6 +19,8 @@ class Event(TypedDict):
     """What the state SaveProgress sends."""
 
     run: RunEvent
+    lock: NotRequired[str]
+    """Absent in a run that was started before it was sent."""
     scan: Scan
     cursor: Cursor
     posture: NotRequired[Posture]
@@ -30,6 +32,7 @@ class Event(TypedDict):
 class Progress(TypedDict):
     """The state data for the next page: the page itself and its writes are dropped."""
 
+    lock: NotRequired[str]
     scan: Scan
     cursor: Cursor
     posture: NotRequired[Posture]
@@ -82,6 +85,8 @@ def save_progress(event: Event, run: Run, *, fence: Fence, stepfunctions: "SFNCl
         more_pages=cursor["marker"] is not None,
     )
     progress = Progress(scan=scan, cursor=cursor)
+    if "lock" in event:
+        progress["lock"] = event["lock"]
     if "posture" in event:
         progress["posture"] = event["posture"]
     return progress

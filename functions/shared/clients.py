@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from types_boto3_events import EventBridgeClient
     from types_boto3_iam import IAMClient
     from types_boto3_stepfunctions import SFNClient
+    from types_boto3_sts import STSClient
+    from types_boto3_sts.type_defs import CredentialsTypeDef
 
 # A connection that hangs must end well before the function's own timeout, so that there is time for a retry.
 _TIMEOUTS = {"connect_timeout": 5, "read_timeout": 15}
@@ -35,15 +37,38 @@ def iam() -> "IAMClient":
     The throttling limits of IAM are undocumented and shared with the account's production callers, so it retries
     patiently and slows itself down (botocore's adaptive mode).
     """
-    config = Config(retries={"mode": "adaptive", "total_max_attempts": 8}, **_TIMEOUTS)  # type: ignore[arg-type]
-    return boto3.client("iam", config=config)
+    return boto3.client("iam", config=_iam_config(patient=True))
 
 
 @cache
 def brisk_iam() -> "IAMClient":
     """Return an IAM client that gives up sooner: for what a scan can go on without."""
-    config = Config(retries={"mode": "adaptive", "total_max_attempts": 4}, **_TIMEOUTS)  # type: ignore[arg-type]
-    return boto3.client("iam", config=config)
+    return boto3.client("iam", config=_iam_config(patient=False))
+
+
+def member_iam(credentials: "CredentialsTypeDef", *, patient: bool) -> "IAMClient":
+    """Return an IAM client for another account. It is not kept: the next invocation may be for the next account."""
+    return boto3.client(
+        "iam",
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+        config=_iam_config(patient=patient),
+    )
+
+
+def _iam_config(*, patient: bool) -> Config:
+    return Config(
+        retries={"mode": "adaptive", "total_max_attempts": 8 if patient else 4},
+        **_TIMEOUTS,  # type: ignore[arg-type]
+    )
+
+
+@cache
+def sts() -> "STSClient":
+    """Return the STS client, which gives the credentials of member accounts' roles."""
+    config = Config(retries={"mode": "standard", "total_max_attempts": 4}, **_TIMEOUTS)  # type: ignore[arg-type]
+    return boto3.client("sts", config=config)
 
 
 @cache

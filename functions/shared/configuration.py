@@ -114,6 +114,19 @@ def recorded_tags() -> frozenset[str]:
     return frozenset(keys)
 
 
+def member_role_name() -> str | None:
+    """Return the name of the role that member accounts have for this deployment, from MEMBER_ROLE_NAME.
+
+    None where it scans its own account only: the variable is not set.
+    """
+    return text("MEMBER_ROLE_NAME") if "MEMBER_ROLE_NAME" in os.environ else None
+
+
+def member_external_id() -> str:
+    """Return what the roles of member accounts ask for, so that they are assumed for us only; MEMBER_EXTERNAL_ID."""
+    return text("MEMBER_EXTERNAL_ID")
+
+
 def change_events_enabled() -> bool:
     """Return whether the changes of complete scans are published as events, from CHANGE_EVENTS_ENABLED."""
     return flag("CHANGE_EVENTS_ENABLED")

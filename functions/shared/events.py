@@ -97,7 +97,7 @@ class _Story:
 
     @property
     def account_id(self) -> str:
-        return self.scan.manifest.execution_arn.split(":")[4]
+        return self.scan.manifest.account_id
 
     def of_change(self, change: Change) -> Event:
         arn = (change.after or {}).get("arn") or (change.before or {}).get("arn")
@@ -162,6 +162,7 @@ class _Story:
             "version": VERSION,
             "id": str(uuid.uuid5(_NAMESPACE, "/".join((*identity, user_id or facts["user_name"] or "")))),
             "account_id": self.account_id,
+            "account_name": self.scan.manifest.account_name,
             "summary": summary,
             "change": change,
             "user_id": user_id,

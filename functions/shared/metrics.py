@@ -34,13 +34,13 @@ def report(fence: Fence, run: Run, manifest: Manifest, outcome: Outcome, error: 
     """
     if run.attempt in manifest.reported:
         return False
-    emit(outcome, execution_arn=run.execution_arn, scan_timestamp=run.scan_timestamp)
+    emit(outcome, run)
     log_end(outcome, error)
     fence.mark_reported(run)
     return True
 
 
-def emit(outcome: Outcome, *, execution_arn: str, scan_timestamp: str) -> None:
+def emit(outcome: Outcome, run: Run) -> None:
     """Print the metrics as one line of CloudWatch's embedded metric format, without dimensions."""
     metrics = Metrics(namespace=NAMESPACE)
     metrics.add_metric("UsersScanned", MetricUnit.Count, outcome["users_scanned"])
@@ -48,8 +48,9 @@ def emit(outcome: Outcome, *, execution_arn: str, scan_timestamp: str) -> None:
     metrics.add_metric("Errors", MetricUnit.Count, errors_of(outcome))
     metrics.add_metric("Duration", MetricUnit.Milliseconds, outcome["duration_ms"])
     metrics.add_metric("Success", MetricUnit.NoUnit, int(outcome["status"] == Status.COMPLETE))
-    metrics.add_metadata("execution_arn", execution_arn)
-    metrics.add_metadata("scan_timestamp", scan_timestamp)
+    metrics.add_metadata("execution_arn", run.execution_arn)
+    metrics.add_metadata("account_id", run.account_id)
+    metrics.add_metadata("scan_timestamp", run.scan_timestamp)
     metrics.flush_metrics()
 
 

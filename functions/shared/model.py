@@ -23,6 +23,11 @@ class Scan(TypedDict):
     """1, and one more after every redrive."""
     ttl: int
     """When every item of the scan expires, epoch seconds."""
+    account_id: NotRequired[str]
+    """The member account that is scanned, and the role by which it is looked into; absent for the deployment's own."""
+    role_arn: NotRequired[str]
+    account_name: NotRequired[str]
+    """What people call the account, where the input told."""
 
 
 class Cursor(TypedDict):
@@ -163,6 +168,8 @@ class Published(TypedDict):
 class State(TypedDict, total=False):
     """The whole state data, as the finally path receives it: after an early failure, most of it is absent."""
 
+    lock: str
+    """The sort key of the lock, for ReleaseLock."""
     scan: Scan
     cursor: Cursor
     posture: Posture

@@ -1,15 +1,19 @@
 """The run: which execution a step works for, and which of its attempts, the fencing token of everything it writes."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from functions.shared import timestamps
-from functions.shared.errors import Superseded
+from functions.shared.errors import InvalidInput, Superseded
+from functions.shared.model import Scan
+from functions.shared.request import DEFAULT, Member, Request, request_of
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
+    from types_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 T = TypeVar("T")
 
@@ -22,7 +26,7 @@ class RunEvent(TypedDict):
 
     execution_arn: str
     started_at: str
-    """Start of the execution, ISO 8601: it names the scan. A redrive does not change it."""
+    """Start of the execution, ISO 8601: it names the scan, unless the input does. A redrive does not change it."""
     redrive_count: int
 
 
@@ -36,6 +40,8 @@ class Run:
     """1, and one more after every redrive."""
     invoked_at: datetime
     """When this invocation began."""
+    request: Request = DEFAULT
+    """What the execution's input asks for, as far as a step knows."""
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> "Run":
@@ -51,17 +57,71 @@ class Run:
             started_at=timestamps.parse(told["started_at"]),
             attempt=max(told["redrive_count"] + 1, scan.get("attempt", 1)),
             invoked_at=timestamps.now(),
+            request=_request_of(scan),
         )
 
     @property
     def scan_timestamp(self) -> str:
-        """The scan's name: the start of the execution, UTC to the second."""
-        return timestamps.to_seconds(self.started_at)
+        """The scan's name: what the input calls it, or the start of the execution, UTC to the second."""
+        return self.request.scan_timestamp or timestamps.to_seconds(self.started_at)
+
+    @property
+    def own_account(self) -> str:
+        """The account that the execution is in."""
+        return self.execution_arn.split(":")[4]
+
+    @property
+    def member(self) -> str | None:
+        """The member account that is scanned, None where it is the execution's own."""
+        return self.request.member.account_id if self.request.member is not None else None
 
     @property
     def account_id(self) -> str:
-        """The account that the execution is in."""
-        return self.execution_arn.split(":")[4]
+        """The account that is scanned."""
+        return self.member or self.own_account
+
+    def asked(self, execution_input: Any) -> "Run":
+        """Return the run with what its execution's input, any JSON, asks for.
+
+        Raises
+        ------
+        InvalidInput
+            See :func:`request_of`.
+        """
+        return replace(self, request=request_of(execution_input, self.own_account, self.started_at))
+
+    def described_by(self, execution: "DescribeExecutionOutputTypeDef") -> "Run":
+        """Return the run with what its execution was asked for, for a step that AcquireLock has not told it.
+
+        An input that is refused asks for nothing: the run then counts as one of the deployment's own account.
+        """
+        try:
+            return self.asked(json.loads(execution["input"]))
+        except InvalidInput:
+            return self
+
+    def scan(self, started_at: datetime, ttl: int) -> Scan:
+        """Return ``$.scan`` for this attempt.
+
+        Parameters
+        ----------
+        started_at
+            When the attempt began.
+        ttl
+            When every item of the scan expires, epoch seconds.
+        """
+        scan = Scan(
+            scan_timestamp=self.scan_timestamp,
+            execution_arn=self.execution_arn,
+            started_at=timestamps.to_milliseconds(started_at),
+            attempt=self.attempt,
+            ttl=ttl,
+        )
+        if self.request.member is not None:
+            scan["account_id"], scan["role_arn"] = self.request.member.account_id, self.request.member.role_arn
+        if self.request.account_name is not None:
+            scan["account_name"] = self.request.account_name
+        return scan
 
     def with_attempt(self, attempt: int) -> "Run":
         """Return another attempt of the same execution."""
@@ -106,3 +166,9 @@ class Run:
             if newest is self:
                 raise
             return act(newest)
+
+
+def _request_of(scan: Mapping[str, Any]) -> Request:
+    """Return the request that AcquireLock has passed on in ``$.scan``; of a run without, nothing is known."""
+    member = Member(scan["account_id"], scan["role_arn"]) if "role_arn" in scan else None
+    return Request(member=member, account_name=scan.get("account_name"), scan_timestamp=scan.get("scan_timestamp"))

@@ -34,9 +34,9 @@ def working_seconds(context: LambdaContext) -> float:
 def step(state: str) -> Callable[[Handler], Handler]:
     """Wrap the handler of one state of the workflow.
 
-    Every log line of the invocation carries the state's name, execution_arn, scan_timestamp and attempt, so that one
-    query on an execution shows its whole story. An AWS error that the workflow has a name for is raised under that
-    name; all other exceptions pass unchanged.
+    Every log line of the invocation carries the state's name, execution_arn, account_id, scan_timestamp and attempt, so
+    that one query on an execution shows its whole story. An AWS error that the workflow has a name for is raised under
+    that name; all other exceptions pass unchanged.
 
     Parameters
     ----------
@@ -64,6 +64,11 @@ def step(state: str) -> Callable[[Handler], Handler]:
 def _story_of(event: dict[str, Any]) -> dict[str, Any]:
     """Return which run an event is about; None for what a step finds out by itself."""
     if "run" not in event:
-        return dict.fromkeys(("execution_arn", "scan_timestamp", "attempt"))
+        return dict.fromkeys(("execution_arn", "account_id", "scan_timestamp", "attempt"))
     run = Run.of(event)
-    return {"execution_arn": run.execution_arn, "scan_timestamp": run.scan_timestamp, "attempt": run.attempt}
+    return {
+        "execution_arn": run.execution_arn,
+        "account_id": run.account_id,
+        "scan_timestamp": run.scan_timestamp,
+        "attempt": run.attempt,
+    }

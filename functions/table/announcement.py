@@ -29,7 +29,7 @@ from functions.shared.model import Chunks
 from functions.table import chunks, wire
 from functions.table.chunks import Unreadable
 from functions.table.detection import KINDS, Detection, Options, Picture
-from functions.table.manifest import MANIFEST_USER_NAME
+from functions.table.keys import OWN, Keys, scan_timestamp_of
 from functions.table.scans import RecordedScan
 from functions.table.wire import Item
 
@@ -126,7 +126,7 @@ class Announcement:
     def of(cls, item: Item) -> "Announcement":
         """Return the stored announcement."""
         return cls(
-            scan_timestamp=str(item["scan_timestamp"]).removeprefix(ANNOUNCEMENT_SORT_KEY_PREFIX),
+            scan_timestamp=scan_timestamp_of(item["scan_timestamp"]),
             previous=item.get("previous"),
             picture=item.get("picture"),
             options=Options(item["guard_percent"], item["activity"]),
@@ -138,10 +138,11 @@ class Announcement:
 
 @dataclass(frozen=True)
 class Announcements:
-    """The cursor, the pictures and the announcements of one records table."""
+    """The cursor, the pictures and the announcements of one account, in the records table."""
 
     dynamodb: "DynamoDBClient"
     table_name: str
+    keys: Keys = OWN
 
     def cursor(self) -> Cursor:
         """Return the cursor, read consistently."""
@@ -160,13 +161,13 @@ class Announcements:
             "guard_percent": options.guard_percent,
             "activity": options.activity,
         }
-        written = self._write(_update("SET #next = :planned", _NOTHING_PLANNED, cursor, planned=planned))
+        written = self._write(self._update("SET #next = :planned", _NOTHING_PLANNED, cursor, planned=planned))
         return replace(cursor, plan=Plan(scan.scan_timestamp, options)) if written else None
 
     def give_up(self, cursor: Cursor) -> bool:
         """Forget the plan. Returns whether it was still that."""
         assert cursor.plan is not None  # noqa: S101 - a mistake in the code
-        return self._write(_update("REMOVE #next", _PLANNED, cursor, next=cursor.plan.scan_timestamp))
+        return self._write(self._update("REMOVE #next", _PLANNED, cursor, next=cursor.plan.scan_timestamp))
 
     def settle(self, cursor: Cursor, scan: RecordedScan, detection: Detection, *, events: int, now: datetime) -> bool:
         """Note that a scan is announced, and what of it.
@@ -189,13 +190,13 @@ class Announcements:
         picture = chunks.store(
             self.dynamodb,
             self.table_name,
-            PICTURE_SORT_KEY,
+            self.keys.about(PICTURE_SORT_KEY),
             detection.picture.to_plain(activity=options.activity),
             expires=expires,
             kept=kept,
         )
         announcement: Item = {
-            **_key(ANNOUNCEMENT_SORT_KEY_PREFIX + scan.scan_timestamp),
+            **self.keys.beside_manifests(ANNOUNCEMENT_SORT_KEY_PREFIX + scan.scan_timestamp),
             "guard_percent": options.guard_percent,
             "activity": options.activity,
             "announced_at": timestamps.to_milliseconds(now),
@@ -207,7 +208,7 @@ class Announcements:
             announcement["previous"] = cursor.scan_timestamp
         if cursor.picture is not None:
             announcement["picture"] = cursor.picture
-        move = _update(
+        move = self._update(
             "SET #scan = :next, #listed_until = :listed_until, "
             "#picture = :picture, #picture_expires = :picture_expires REMOVE #next",
             _PLANNED,
@@ -238,15 +239,15 @@ class Announcements:
         Unreadable
             It has expired, or is damaged.
         """
-        content = chunks.load(self.dynamodb, self.table_name, PICTURE_SORT_KEY, where)
+        content = chunks.load(self.dynamodb, self.table_name, self.keys.about(PICTURE_SORT_KEY), where)
         try:
             return Picture.of_plain(content)
         except (KeyError, TypeError) as error:
             raise Unreadable(f"the picture of what was announced is damaged: {error!r}") from error
 
-    def _get(self, sort_key: str) -> Item | None:
+    def _get(self, name: str) -> Item | None:
         response = self.dynamodb.get_item(
-            TableName=self.table_name, Key=wire.to_wire(_key(sort_key)), ConsistentRead=True
+            TableName=self.table_name, Key=wire.to_wire(self.keys.beside_manifests(name)), ConsistentRead=True
         )
         return wire.from_wire(response["Item"]) if "Item" in response else None
 
@@ -257,26 +258,21 @@ class Announcements:
             return False
         return True
 
+    def _update(self, expression: str, condition: str, cursor: Cursor, **values: Any) -> dict[str, Any]:
+        """Return the write that moves the cursor, if it is at its scan still and meets a condition."""
+        condition = f"{condition} AND {'#scan = :scan' if cursor.scan_timestamp is not None else _NOWHERE}"
+        if cursor.scan_timestamp is not None:
+            values["scan"] = cursor.scan_timestamp
+        # Names such as scan and next may be reserved words of DynamoDB: all go by placeholder.
+        names = re.findall(r"#(\w+)", f"{expression} {condition}")
+        return {
+            "Key": wire.to_wire(self.keys.beside_manifests(CURSOR_SORT_KEY)),
+            "UpdateExpression": expression,
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {f"#{name}": name for name in names},
+            "ExpressionAttributeValues": wire.to_wire({f":{name}": value for name, value in values.items()}),
+        }
+
 
 def _plan_of(item: Item) -> Plan:
     return Plan(item["scan"], Options(item["guard_percent"], item["activity"]))
-
-
-def _update(expression: str, condition: str, cursor: Cursor, **values: Any) -> dict[str, Any]:
-    """Return the write that moves the cursor, if it is at its scan still and meets a condition."""
-    condition = f"{condition} AND {'#scan = :scan' if cursor.scan_timestamp is not None else _NOWHERE}"
-    if cursor.scan_timestamp is not None:
-        values["scan"] = cursor.scan_timestamp
-    # Names such as scan and next may be reserved words of DynamoDB: all go by placeholder.
-    names = re.findall(r"#(\w+)", f"{expression} {condition}")
-    return {
-        "Key": wire.to_wire(_key(CURSOR_SORT_KEY)),
-        "UpdateExpression": expression,
-        "ConditionExpression": condition,
-        "ExpressionAttributeNames": {f"#{name}": name for name in names},
-        "ExpressionAttributeValues": wire.to_wire({f":{name}": value for name, value in values.items()}),
-    }
-
-
-def _key(sort_key: str) -> dict[str, str]:
-    return {"user_name": MANIFEST_USER_NAME, "scan_timestamp": sort_key}

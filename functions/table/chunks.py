@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.shared.model import Chunks
 from functions.table import wire
-from functions.table.manifest import MANIFEST_USER_NAME
+from functions.table.keys import MANIFEST_USER_NAME
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient

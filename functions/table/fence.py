@@ -9,7 +9,8 @@ token (M. Kleppmann, "How to do distributed locking", 2016), and is one conditio
 the manifest is                          event of attempt a      and becomes
 ======================================== ======================= ======================================================
 absent                                   begin                   RUNNING(a), sequence 0
-absent                                   begin, lock held        SKIPPED(1): it has ended as a success
+absent                                   begin, lock held        SKIPPED(1), a success; unchanged where the input names
+                                                                 the scan (LockHeld), which then must not be skipped
 of an attempt n < a, not COMPLETE        begin                   RUNNING(a), sequence + 1, totals back at the checkpoint
 RUNNING(a)                               begin                   unchanged (a retry); the lock is taken once more
 RUNNING(a), sequence s                   save page s + 1         RUNNING(a), sequence s + 1
@@ -36,6 +37,7 @@ from functions.shared.errors import LockHeld, LockLost, Superseded, Throttled
 from functions.shared.model import Cursor, Outcome, Scan, first_cursor
 from functions.shared.run import Run
 from functions.table import lock, manifest, wire
+from functions.table.keys import Keys
 from functions.table.lock import Holder
 from functions.table.manifest import Manifest, Status
 from functions.table.wire import Item
@@ -88,20 +90,18 @@ class _Refused(Exception):  # noqa: N818 - it is a question: why?
 
 @dataclass(frozen=True)
 class Fence:
-    """The manifests and the lock of one records table."""
+    """The manifests and the locks of one records table."""
 
     dynamodb: "DynamoDBClient"
     table_name: str
 
-    def load(self, scan_timestamp: str) -> Manifest | None:
-        """Return the manifest of a scan, read consistently, or None where there is none."""
-        response = self.dynamodb.get_item(
-            TableName=self.table_name, Key=wire.to_wire(manifest.key_of(scan_timestamp)), ConsistentRead=True
-        )
+    def load(self, run: Run) -> Manifest | None:
+        """Return the manifest of a run's scan, read consistently, or None where there is none."""
+        response = self.dynamodb.get_item(TableName=self.table_name, Key=_key(run), ConsistentRead=True)
         return Manifest(wire.from_wire(response["Item"])) if "Item" in response else None
 
     def begin(
-        self, run: Run, *, trigger: str, retention_days: int, lease_seconds: int, span_limit_seconds: int
+        self, run: Run, *, retention_days: int, lease_seconds: int, span_limit_seconds: int
     ) -> Begun | Manifest | Holder:
         """Take the lock and begin the attempt, both or neither; again for a retry.
 
@@ -118,8 +118,8 @@ class Fence:
         Raises
         ------
         LockHeld
-            Another execution has the lock, and this one has begun its scan already, or was redriven: to skip it would
-            present a failed run as a success.
+            Another execution has the lock, and this one has begun its scan already, or was redriven, or is to make the
+            scan that its input names: to skip it would present a failed run as a success.
         Superseded
             This attempt has ended.
         ForeignManifest
@@ -127,7 +127,7 @@ class Fence:
         """
         for _ in range(_TRIES_TO_BEGIN):
             now = timestamps.now()
-            known = self.load(run.scan_timestamp)
+            known = self.load(run)
             if known is not None:
                 _check_owner(known, run)
                 if known.status is Status.COMPLETE:
@@ -149,7 +149,7 @@ class Fence:
                         "attempt": run.attempt,
                         "sequence": begun.cursor["sequence"],
                         "attempt_started_at": begun.scan["started_at"],
-                        "trigger": trigger,
+                        "trigger": run.request.trigger,
                         "span_limit_seconds": span_limit_seconds,
                     },
                     assign_if_absent=_birth_of(run, begun.scan["ttl"]),
@@ -164,13 +164,13 @@ class Fence:
                 if refused.manifest_item is not None:
                     continue
                 holder = _other_holder(run, refused)
-            if known is not None or run.attempt > 1:
+            if known is not None or run.attempt > 1 or run.request.scan_timestamp is not None:
                 raise LockHeld(f"scan {run.scan_timestamp} cannot go on: the execution lock is held by {holder}")
-            if self._skip(run, holder, trigger, retention_days):
+            if self._skip(run, holder, retention_days):
                 return holder
         raise Superseded(f"attempt {run.attempt} of scan {run.scan_timestamp} was overtaken while it began")
 
-    def _skip(self, run: Run, holder: Holder, trigger: str, retention_days: int) -> bool:
+    def _skip(self, run: Run, holder: Holder, retention_days: int) -> bool:
         """Note that the run has nothing to do, so that a late call of it does not begin the scan after all.
 
         Returns
@@ -185,7 +185,7 @@ class Fence:
                 "status": Status.SKIPPED,
                 "attempt": run.attempt,
                 "sequence": 0,
-                "trigger": trigger,
+                "trigger": run.request.trigger,
                 "holder": asdict(holder),
             },
         )
@@ -256,13 +256,7 @@ class Fence:
             if (known.status, known.attempt, known.sequence) != (Status.RUNNING, run.attempt, cursor["sequence"]):
                 raise _late(run, known) from None
             started_at = known.attempt_started_at
-        return Scan(
-            scan_timestamp=scan["scan_timestamp"],
-            execution_arn=scan["execution_arn"],
-            started_at=timestamps.to_milliseconds(started_at),
-            attempt=run.attempt,
-            ttl=scan["ttl"],
-        )
+        return run.scan(started_at, scan["ttl"])
 
     def finish(
         self,
@@ -319,7 +313,7 @@ class Fence:
         """Note that the metrics of the attempt have been emitted, so that no retry does it again."""
         self.dynamodb.update_item(
             TableName=self.table_name,
-            Key=wire.to_wire(manifest.key_of(run.scan_timestamp)),
+            Key=_key(run),
             UpdateExpression="ADD #reported :attempts",
             ConditionExpression=_MINE,
             ExpressionAttributeNames={"#reported": "reported", "#execution_arn": "execution_arn"},
@@ -358,7 +352,7 @@ class Fence:
         # Names like status, trigger and ttl are reserved words of DynamoDB: all go by placeholder.
         conditioned = {name for name in ("status", "attempt", "sequence") if f"#{name}" in condition}
         return {
-            "Key": wire.to_wire(manifest.key_of(run.scan_timestamp)),
+            "Key": _key(run),
             "UpdateExpression": expression,
             "ConditionExpression": condition,
             "ExpressionAttributeNames": {f"#{name}": name for name in {*assigned, *absent, *remove, *conditioned}},
@@ -412,9 +406,17 @@ def _other_holder(run: Run, refused: _Refused) -> Holder:
     return holder
 
 
+def _key(run: Run) -> Any:
+    """Return the primary key of the manifest of a run's scan."""
+    return wire.to_wire(Keys(run.member).manifest(run.scan_timestamp))
+
+
 def _birth_of(run: Run, ttl: int) -> Item:
     """Return what a manifest has from its beginning and keeps."""
-    return {"started_at": timestamps.to_milliseconds(run.started_at), "ttl": ttl}
+    birth: Item = {"started_at": timestamps.to_milliseconds(run.started_at), "ttl": ttl, "account_id": run.account_id}
+    if run.request.account_name is not None:
+        birth["account_name"] = run.request.account_name
+    return birth
 
 
 def _beginning(run: Run, known: Manifest | None, now: datetime, retention_days: int) -> Begun:
@@ -428,11 +430,4 @@ def _beginning(run: Run, known: Manifest | None, now: datetime, retention_days: 
         started_at = known.attempt_started_at
     else:
         started_at = run.started_at if run.attempt == 1 else now
-    scan = Scan(
-        scan_timestamp=run.scan_timestamp,
-        execution_arn=run.execution_arn,
-        started_at=timestamps.to_milliseconds(started_at),
-        attempt=run.attempt,
-        ttl=ttl,
-    )
-    return Begun(scan, cursor)
+    return Begun(run.scan(started_at, ttl), cursor)

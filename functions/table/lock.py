@@ -1,8 +1,8 @@
 """The execution lock: one item in the records table that says which execution scans now.
 
-It keeps two scans from loading IAM and the table at once. It is not about correctness: that is the fence's.
-It is a lease. Whoever holds it must renew it, and after ``expires_at`` anyone may take it, so a crashed run can delay
-the next one but never block it. ReleaseLock, in the state machine, deletes it by direct DynamoDB integration.
+It keeps two scans of an account from loading IAM and the table at once. It is not about correctness: that is the
+fence's. It is a lease. Whoever holds it must renew it, and after ``expires_at`` anyone may take it, so a crashed run
+can delay the next one but never block it. ReleaseLock, in the state machine, deletes it by direct DynamoDB integration.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,8 @@ from functions.shared import timestamps
 from functions.shared.run import Run
 from functions.shared.timestamps import SECONDS_PER_DAY
 from functions.table import wire
+from functions.table.keys import Keys
 from functions.table.wire import Item
-
-LOCK_KEY = {"user_name": "__execution_lock__", "scan_timestamp": "lock"}
 
 # DynamoDB deletes by TTL days late and the lease has its own expiry, so the TTL only removes a forgotten lock.
 _TTL_AFTER_EXPIRY = SECONDS_PER_DAY
@@ -49,7 +48,7 @@ def put(run: Run, *, now: datetime, lease_seconds: int, since: datetime) -> dict
     return {
         "Item": wire.to_wire(
             {
-                **LOCK_KEY,
+                **Keys(run.member).lock,
                 "owner": run.execution_arn,
                 "attempt": run.attempt,
                 "acquired_at": int(since.timestamp()),
@@ -70,7 +69,7 @@ def put(run: Run, *, now: datetime, lease_seconds: int, since: datetime) -> dict
 def delete(run: Run) -> dict[str, Any]:
     """Return the write that frees the lock of a run, unless a newer attempt of it has taken it since."""
     return {
-        "Key": wire.to_wire(LOCK_KEY),
+        "Key": wire.to_wire(Keys(run.member).lock),
         "ConditionExpression": "#owner = :me AND #attempt <= :attempt",
         "ExpressionAttributeNames": {"#owner": "owner", "#attempt": "attempt"},
         "ExpressionAttributeValues": wire.to_wire({":me": run.execution_arn, ":attempt": run.attempt}),

@@ -12,11 +12,8 @@ from typing import Any
 
 from functions.shared import timestamps
 from functions.shared.model import Chunks, Cursor, Outcome, first_cursor
+from functions.table.keys import scan_timestamp_of
 from functions.table.wire import Item
-
-MANIFEST_USER_NAME = "__scan__"
-MANIFEST_SORT_KEY_PREFIX = "scan#"
-"""Keeps manifests out of the index query for a scan, whose key is the bare scan_timestamp."""
 
 MINIMUM_RETENTION_DAYS = 29
 """A run can be redriven within 14 days of its end, and its scan must be whole for as long again after that
@@ -46,12 +43,23 @@ class Manifest:
     @property
     def scan_timestamp(self) -> str:
         """The scan's name."""
-        return str(self.item["scan_timestamp"]).removeprefix(MANIFEST_SORT_KEY_PREFIX)
+        return scan_timestamp_of(self.item["scan_timestamp"])
 
     @property
     def execution_arn(self) -> str:
         """The execution that began the scan."""
         return str(self.item.get("execution_arn", ""))
+
+    @property
+    def account_id(self) -> str:
+        """The account that was scanned."""
+        # Manifests from before it was recorded are of the account that the execution is in.
+        return str(self.item.get("account_id") or self.execution_arn.split(":")[4])
+
+    @property
+    def account_name(self) -> str | None:
+        """What people call the account, None where it was not told."""
+        return self.item.get("account_name")
 
     @property
     def status(self) -> Status:
@@ -138,11 +146,6 @@ class Manifest:
             listed_from=listed_from,
             listed_until=checkpoint["listed_until"],
         )
-
-
-def key_of(scan_timestamp: str) -> dict[str, str]:
-    """Return the primary key of the manifest of a scan."""
-    return {"user_name": MANIFEST_USER_NAME, "scan_timestamp": MANIFEST_SORT_KEY_PREFIX + scan_timestamp}
 
 
 def spans_too_long(listed_from: str | None, until: datetime, limit_seconds: int) -> bool:

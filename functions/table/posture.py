@@ -13,6 +13,7 @@ from functions.shared import timestamps
 from functions.shared.model import Chunks, User
 from functions.table import chunks
 from functions.table.chunks import Unreadable
+from functions.table.keys import OWN, Keys
 from functions.table.wire import Item
 
 if TYPE_CHECKING:
@@ -48,24 +49,30 @@ class Posture:
         return {**facts, **self.authorization.get(user["user_id"], {})}
 
 
-def store(dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, posture: Posture, *, now: int) -> Chunks:
+def store(
+    dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, posture: Posture, *, now: int, keys: Keys = OWN
+) -> Chunks:
     """Write a posture into the table, and return where it is.
 
     Parameters
     ----------
     now
         Epoch seconds.
+    keys
+        Those of the account that was scanned.
     """
     return chunks.store(
         dynamodb,
         table_name,
-        POSTURE_SORT_KEY_PREFIX + scan_timestamp,
+        keys.about(POSTURE_SORT_KEY_PREFIX + scan_timestamp),
         {"report_time": posture.report_time, "report": posture.report, "authorization": posture.authorization},
         expires=now + KEPT_DAYS * timestamps.SECONDS_PER_DAY,
     )
 
 
-def load(dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, where: Chunks) -> Posture:
+def load(
+    dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, where: Chunks, *, keys: Keys = OWN
+) -> Posture:
     """Return a posture that was stored, read consistently.
 
     Raises
@@ -73,7 +80,7 @@ def load(dynamodb: "DynamoDBClient", table_name: str, scan_timestamp: str, where
     Unreadable
         A part of it is not there, or damaged.
     """
-    content = chunks.load(dynamodb, table_name, POSTURE_SORT_KEY_PREFIX + scan_timestamp, where)
+    content = chunks.load(dynamodb, table_name, keys.about(POSTURE_SORT_KEY_PREFIX + scan_timestamp), where)
     try:
         report = {arn: (created, facts) for arn, (created, facts) in content["report"].items()}
         return Posture(content["report_time"], report, content["authorization"])

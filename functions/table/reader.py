@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from functions.shared import timestamps
 from functions.table import wire
-from functions.table.manifest import MANIFEST_SORT_KEY_PREFIX, MANIFEST_USER_NAME, Manifest
+from functions.table.keys import MANIFEST_SORT_KEY_PREFIX, MANIFEST_USER_NAME, OWN, Keys
+from functions.table.manifest import Manifest
 from functions.table.record import INDEX
 from functions.table.scans import RecordedScan
 from functions.table.wire import Item
@@ -35,10 +36,14 @@ class TableBusy(Exception):  # noqa: N818 - it is what the table says
 
 @dataclass(frozen=True)
 class Reader:
-    """The scans and records of one table.
+    """The scans and records of one account, in the records table.
+
+    Every record that it yields has the name of the user as its ``user_name``, whatever its key is.
 
     Parameters
     ----------
+    keys
+        Those of the account.
     now
         What has expired then is left out: DynamoDB deletes it within days only.
     sleep
@@ -49,6 +54,7 @@ class Reader:
     table_name: str
     now: datetime = field(default_factory=lambda: timestamps.now())
     sleep: Callable[[float], None] = time.sleep
+    keys: Keys = OWN
 
     def scans(self, *, newest_first: bool = True) -> Iterator[RecordedScan]:
         """Yield the scans, by their scan_timestamp."""
@@ -61,22 +67,23 @@ class Reader:
         Parameters
         ----------
         prefix
-            How their sort keys begin.
+            How their sort keys begin, without what tells of which account they are.
         """
         return self._query(
             KeyConditionExpression="user_name = :name AND begins_with(scan_timestamp, :prefix)",
-            ExpressionAttributeValues={":name": MANIFEST_USER_NAME, ":prefix": prefix},
+            ExpressionAttributeValues={":name": MANIFEST_USER_NAME, ":prefix": self.keys.about(prefix)},
             ScanIndexForward=not newest_first,
             ConsistentRead=True,
         )
 
     def of_name(self, user_name: str) -> Iterator[Item]:
         """Yield all records of a user name, oldest scan first."""
-        yield from self._query(
+        found = self._query(
             KeyConditionExpression="user_name = :name AND scan_timestamp < :end",
-            ExpressionAttributeValues={":name": user_name, ":end": _AFTER_ALL_TIMES},
+            ExpressionAttributeValues={":name": self.keys.user_prefix + user_name, ":end": _AFTER_ALL_TIMES},
             ConsistentRead=True,
         )
+        return map(self._plain, found)
 
     def of_scan(self, scan: RecordedScan) -> "Listing":
         """Return the records of a scan, in no particular order."""
@@ -94,26 +101,33 @@ class Reader:
         found: dict[str, Item] = {}
         for start in range(0, len(names), _KEYS_PER_CALL):
             keys = [
-                wire.to_wire({"user_name": name, "scan_timestamp": scan.scan_timestamp})
+                wire.to_wire(self.keys.record(name, scan.scan_timestamp))
                 for name in names[start : start + _KEYS_PER_CALL]
             ]
-            for item in self._get(keys):
+            for item in map(self._plain, self._get(keys)):
                 if int(item.get("ttl", 0)) > self._now and scan.holds(item):
                     found[str(item["user_name"])] = item
         return found
 
     def index_of(self, scan: RecordedScan) -> Iterator[Item]:
         """Yield what the index has of a scan now."""
-        items = self._query(
-            IndexName=INDEX,
-            KeyConditionExpression="scan_timestamp = :scan",
-            ExpressionAttributeValues={":scan": scan.scan_timestamp},
-        )
-        return (item for item in items if scan.holds(item))
+        condition, values = "scan_timestamp = :scan", {":scan": scan.scan_timestamp}
+        if self.keys.user_prefix:
+            # Of a scan of many accounts, this one's records only are read, and paid for.
+            condition, values = (
+                f"{condition} AND begins_with(user_name, :account)",
+                {**values, ":account": self.keys.user_prefix},
+            )
+        items = self._query(IndexName=INDEX, KeyConditionExpression=condition, ExpressionAttributeValues=values)
+        return (self._plain(item) for item in items if self.keys.holds(item["user_name"]) and scan.holds(item))
 
     def waits_for(self, scan: RecordedScan) -> Sequence[float]:
         """Return how long to wait for the index of a scan, between one query and the next."""
         return () if scan.listed_until is not None and self.now - scan.listed_until > _SETTLED else _WAITS
+
+    def _plain(self, record: Item) -> Item:
+        """Return a record as it is read: with the name of the user, whatever its key is."""
+        return {**record, "user_name": self.keys.user_name(record["user_name"])} if self.keys.user_prefix else record
 
     @property
     def _now(self) -> int:

@@ -15,7 +15,7 @@ from functions.shared.model import User
 from functions.table.wire import Item
 
 INDEX = "scan-timestamp-index"
-"""The index that finds all records of one scan_timestamp."""
+"""The index that finds all records of one scan_timestamp, sorted by their key."""
 
 LISTING = "listing"
 """What ListUsers tells: every record has it."""
@@ -100,8 +100,16 @@ def _certificate(slot: int) -> tuple[Attribute, ...]:
 
 
 ATTRIBUTES = (
-    _listed("user_name", "the name, unique in the account at any moment; partition key", "UserName"),
-    Attribute("scan_timestamp", "the scan: start of its execution, UTC to the second; sort key", kind=Kind.TIME),
+    _listed(
+        "user_name",
+        "the name, unique in the account at any moment; partition key (`<account_id>/<name>` of a member account)",
+        "UserName",
+    ),
+    Attribute(
+        "scan_timestamp",
+        "the scan: the start of its execution, or what that was told, UTC to the second; sort key",
+        kind=Kind.TIME,
+    ),
     _listed("user_id", "the identity: a new user of an old name has a new one", "UserId"),
     _listed("arn", "the ARN, which holds the path", "Arn", compared=True),
     _listed("create_date", "when the user was created, UTC", "CreateDate", compared=True, kind=Kind.TIME),

@@ -47,7 +47,7 @@ class Chain:
     @classmethod
     def of(cls, reader: Reader) -> "Chain":
         """Read it."""
-        announcements = Announcements(reader.dynamodb, reader.table_name)
+        announcements = Announcements(reader.dynamodb, reader.table_name, reader.keys)
         # The cursor first: what is announced meanwhile is one more in the chain.
         cursor = announcements.cursor()
         found = map(Announcement.of, reader.about_scans(ANNOUNCEMENT_SORT_KEY_PREFIX))

@@ -112,7 +112,9 @@ def details_of(
     if manifest.posture is None or (manifest.sections or {}).get(AUTHORIZATION, {}).get("state") != "CURRENT":
         return None
     try:
-        return posture.load(reader.dynamodb, reader.table_name, scan.scan_timestamp, manifest.posture).authorization
+        return posture.load(
+            reader.dynamodb, reader.table_name, scan.scan_timestamp, manifest.posture, keys=reader.keys
+        ).authorization
     except Unreadable as error:
         lost(str(error))
         return None

@@ -15,6 +15,7 @@ from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step, working_seconds
 from functions.table import posture, wire
 from functions.table.chunks import Unreadable
+from functions.table.keys import OWN, Keys
 from functions.table.posture import Posture
 from functions.table.record import record_of
 from functions.table.wire import Item
@@ -48,18 +49,22 @@ _known: dict[tuple[str, str], Posture] = {}
 def handler(event: Event, context: LambdaContext) -> WriteResult:
     """Handle one invocation by the state machine."""
     scan = event["scan"]
-    account_id, dynamodb, table_name = Run.of(event).account_id, clients.dynamodb(), configuration.table_name()
-    known = known_posture(event.get("posture"), scan, dynamodb=dynamodb, table_name=table_name)
+    run, dynamodb, table_name = Run.of(event), clients.dynamodb(), configuration.table_name()
+    keys = Keys(run.member)
+    known = known_posture(event.get("posture"), scan, dynamodb=dynamodb, table_name=table_name, keys=keys)
     return write_records(
         [
-            record_of(
-                user,
-                scan_timestamp=scan["scan_timestamp"],
-                account_id=account_id,
-                listed_at=event["listed_at"],
-                ttl=scan["ttl"],
-                posture=known.of(user),
-            )
+            {
+                **record_of(
+                    user,
+                    scan_timestamp=scan["scan_timestamp"],
+                    account_id=run.account_id,
+                    listed_at=event["listed_at"],
+                    ttl=scan["ttl"],
+                    posture=known.of(user),
+                ),
+                **keys.record(user["user_name"], scan["scan_timestamp"]),
+            }
             for user in event["batch"]["users"]
         ],
         dynamodb=dynamodb,
@@ -68,7 +73,9 @@ def handler(event: Event, context: LambdaContext) -> WriteResult:
     )
 
 
-def known_posture(where: Chunks | None, scan: Scan, *, dynamodb: "DynamoDBClient", table_name: str) -> Posture:
+def known_posture(
+    where: Chunks | None, scan: Scan, *, dynamodb: "DynamoDBClient", table_name: str, keys: Keys = OWN
+) -> Posture:
     """Return the posture that ReadPosture has kept for the scan, an empty one where it cannot be read.
 
     A record without it is worth more than none: what is missing reads as unknown.
@@ -78,7 +85,7 @@ def known_posture(where: Chunks | None, scan: Scan, *, dynamodb: "DynamoDBClient
     key = scan["scan_timestamp"], where["id"]
     if key not in _known:
         try:
-            found = posture.load(dynamodb, table_name, scan["scan_timestamp"], where)
+            found = posture.load(dynamodb, table_name, scan["scan_timestamp"], where, keys=keys)
         except (ClientError, BotoCoreError, Unreadable) as error:
             logger.warning("Posture cannot be read; the records are written without", error_message=str(error))
             return Posture()

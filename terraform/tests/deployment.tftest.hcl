@@ -267,6 +267,11 @@ run "outputs_what_a_user_needs_next" {
   }
 
   assert {
+    condition     = one(aws_dynamodb_table.records.global_secondary_index).hash_key == "scan_timestamp" && one(aws_dynamodb_table.records.global_secondary_index).range_key == "user_name"
+    error_message = "The index must find all of a scan, and those of one account of it."
+  }
+
+  assert {
     condition     = output.scan_index_name == one(aws_dynamodb_table.records.global_secondary_index).name
     error_message = "Wrong index."
   }

@@ -24,6 +24,59 @@ variables {
   lambda_package_path = "versions.tf"
 }
 
+run "two_steps_may_take_the_member_role_and_no_other" {
+  command = plan
+
+  variables {
+    organization_enabled = true
+    member_role_name     = "audit"
+    member_external_id   = "the-monitor"
+  }
+
+  assert {
+    condition = jsonencode({
+      for step, document in data.aws_iam_policy_document.step : step => [
+        for statement in jsondecode(document.json).Statement : statement if statement.Sid == "MemberRoles"
+      ]
+      }) == jsonencode({
+      for step in keys(local.steps) : step => !contains(["list_users", "read_posture"], step) ? [] : [{
+        Action   = "sts:AssumeRole"
+        Effect   = "Allow"
+        Resource = "arn:aws:iam::*:role/audit"
+        Sid      = "MemberRoles"
+      }]
+    })
+    error_message = "ListUsers and ReadPosture look into member accounts, by that role only, and nobody else does."
+  }
+
+  assert {
+    condition = jsonencode({
+      for step, allowed in local.steps : step => { for name, value in try(allowed.environment, {}) : name => value if startswith(name, "MEMBER_") }
+      }) == jsonencode(merge({ for step in keys(local.steps) : step => {} }, {
+        acquire_lock = { MEMBER_ROLE_NAME = "audit" }
+        list_users   = { MEMBER_EXTERNAL_ID = "the-monitor" }
+        read_posture = { MEMBER_EXTERNAL_ID = "the-monitor" }
+    }))
+    error_message = "Who looks into member accounts must know the external id, and AcquireLock the role that it lets through."
+  }
+}
+
+run "what_reads_no_posture_takes_no_role_for_it" {
+  command = plan
+
+  variables {
+    organization_enabled          = true
+    member_external_id            = "the-monitor"
+    credential_report_enabled     = false
+    authorization_details_enabled = false
+  }
+
+  assert {
+    condition     = [for step, allowed in local.steps : step if length(try(allowed.member_actions, [])) > 0] == ["list_users"]
+    error_message = "ReadPosture has nothing to read, and must not be able to take a role."
+  }
+}
+
 run "each_step_may_do_exactly_its_work" {
   command = plan
 

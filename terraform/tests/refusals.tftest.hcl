@@ -25,6 +25,8 @@ run "refuses_values_below_the_bounds" {
   command = plan
 
   variables {
+    organization_enabled        = true
+    member_role_name            = "path/role"
     allowed_account_id          = ""
     kms_key                     = ""
     alarm_topic_arn             = ""
@@ -51,6 +53,8 @@ run "refuses_values_below_the_bounds" {
   }
 
   expect_failures = [
+    var.organization_enabled,
+    var.member_role_name,
     var.allowed_account_id,
     var.kms_key,
     var.alarm_topic_arn,
@@ -81,6 +85,8 @@ run "refuses_values_above_the_bounds" {
   command = plan
 
   variables {
+    member_role_name            = join("", [for _ in range(65) : "a"])
+    member_external_id          = "x"
     allowed_account_id          = "1234567890123"
     kms_key                     = "arn:aws:kms:eu-west-1:123456789012:alias/records"
     alarm_email                 = "two@example.com, addresses@example.com"
@@ -107,6 +113,8 @@ run "refuses_values_above_the_bounds" {
   }
 
   expect_failures = [
+    var.member_role_name,
+    var.member_external_id,
     var.allowed_account_id,
     var.kms_key,
     var.alarm_email,

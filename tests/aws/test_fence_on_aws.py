@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from functions.shared.timestamps import to_seconds
-from functions.table import manifest, wire
-from functions.table.lock import LOCK_KEY
+from functions.table import wire
+from functions.table.keys import OWN
 from tests.aws.conftest import client
 from tests.local_aws.run import scan
 from tests.support.waiting import eventually, next_second
@@ -157,12 +157,12 @@ def cleaned_up(outputs: dict[str, Any], arn: str, attempt: int) -> None:
 
 
 def lock(outputs: dict[str, Any]) -> dict[str, Any] | None:
-    return item(outputs, LOCK_KEY)
+    return item(outputs, OWN.lock)
 
 
 def manifest_of(outputs: dict[str, Any], arn: str) -> dict[str, Any]:
     """Return the manifest of an execution's scan; empty where it has none, yet."""
-    found = item(outputs, manifest.key_of(scan_timestamp(arn))) or {}
+    found = item(outputs, OWN.manifest(scan_timestamp(arn))) or {}
     assert found.get("execution_arn") in {None, arn}
     return found
 

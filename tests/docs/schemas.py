@@ -42,7 +42,8 @@ NAMED = (CREATED, DELETED, RECREATED, RENAMED, CHANGED)
 MEANINGS = {
     "version": "the version of this shape",
     "id": "the identity of the event: drop what you have seen, it may come more than once",
-    "account_id": "the account",
+    "account_id": "the account of the user",
+    "account_name": "what people call the account, where whoever started the scan told; else null",
     "summary": "one sentence for people, in one line, without quotes or backslashes",
     "change": "what has happened; it follows from the detail-type",
     "user_name": "the last name of the user; `<root_account>` is the root user; null where it is about no single one",
@@ -129,6 +130,7 @@ class _Writer:
         yield "version", {"const": VERSION}
         yield "id", {"type": "string", "format": "uuid"}
         yield "account_id", {"type": "string", "pattern": "^[0-9]{12}$"}
+        yield "account_name", {"type": ["string", "null"], "maxLength": 64}
         yield "summary", {"type": "string", "pattern": '^[^"\\\\\\n]+$'}
         yield "change", {"const": self._change}
         yield "user_name", null

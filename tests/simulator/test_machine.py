@@ -1,5 +1,6 @@
 """The interpreter goes the way that moto's goes, with the same handlers, through every scenario of the definition."""
 
+import json
 import time
 from collections import defaultdict
 from contextlib import ExitStack
@@ -32,7 +33,8 @@ class StepFunctions:
         now = datetime.fromtimestamp(World.current.clock, UTC)
         count = self.run.context["Execution"]["RedriveCount"]
         redriven = {"redriveDate": now} if count else {}
-        return {"status": "RUNNING", "startDate": now, "redriveCount": count, **redriven}
+        given = json.dumps(self.run.context["Execution"]["Input"])
+        return {"status": "RUNNING", "startDate": now, "redriveCount": count, "input": given, **redriven}
 
 
 def simulated(scenario: Scenario) -> Result:

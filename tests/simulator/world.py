@@ -633,6 +633,7 @@ class World:
         described = {
             "executionArn": execution.arn, "name": execution.name, "status": execution.status,
             "startDate": datetime.fromtimestamp(execution.started, UTC), "redriveCount": execution.redrives,
+            "input": json.dumps(execution.run.context["Execution"]["Input"]),
         }  # fmt: skip
         execution.descriptions.append({**described, **redriven, **dates})
 

@@ -9,7 +9,8 @@ import pytest
 
 from functions.shared import errors
 from functions.shared.run import Run
-from functions.table import lock, wire
+from functions.table import lock
+from functions.table.keys import LOCK_USER_NAME, OWN
 from tests.support import definition
 
 DEFINITION = definition.load()
@@ -209,7 +210,7 @@ def test_the_input_takes_no_part_in_what_follows_a_failure_to_begin() -> None:
     assert {catcher["Next"] for catcher in catchers} == {"ScanNotBegun"}
     assert [catcher for catcher in catchers if "ResultPath" in catcher] == []
     not_begun = STATES["ScanNotBegun"]
-    assert not_begun["Parameters"] == {"error.$": "$", "redrive_count.$": RUN["redrive_count.$"]}
+    assert not_begun["Parameters"] == {"lock": "lock", "error.$": "$", "redrive_count.$": RUN["redrive_count.$"]}
     assert not {"InputPath", "ResultPath", "OutputPath"} & not_begun.keys()
     # Nor when it succeeds, and no other state reads the input from the context.
     assert STATES["AcquireLock"]["OutputPath"] == "$.Payload"
@@ -266,7 +267,13 @@ def test_a_scan_that_is_complete_goes_straight_to_what_is_left_of_it() -> None:
 def test_the_lock_is_released_only_by_its_owner_and_without_a_function() -> None:
     release = STATES["ReleaseLock"]
     assert release["Resource"] == "arn:${partition}:states:::dynamodb:deleteItem"
-    assert release["Parameters"]["Key"] == wire.to_wire(lock.LOCK_KEY)
+    assert release["Parameters"]["Key"] == {
+        "user_name": {"S": LOCK_USER_NAME},
+        # The account's, as AcquireLock tells; where it failed, this account's.
+        "scan_timestamp": {"S.$": "$.lock"},
+    }
+    assert STATES["ScanNotBegun"]["Parameters"]["lock"] == OWN.lock_name
+    assert STATES["SaveProgress"]["Parameters"]["Payload"]["lock.$"] == "$.lock"
     # As CleanUp does it: not the lock that a newer attempt has taken since.
     run = Run("arn", datetime.now(UTC), 1, datetime.now(UTC))
     for clause in ("ConditionExpression", "ExpressionAttributeNames"):

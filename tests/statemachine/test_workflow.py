@@ -403,7 +403,7 @@ def test_an_input_that_poses_as_state_data_changes_nothing(text: str) -> None:
 
         assert execution.status == "SUCCEEDED", execution.cause
         assert_recorded(running, execution, user_names(3))
-        assert set(execution.output) == {"scan", "cursor", "posture", "outcome", "changes"}
+        assert set(execution.output) == {"lock", "scan", "cursor", "posture", "outcome", "changes"}
 
 
 def test_what_a_scan_says_of_its_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,8 @@ CHANGES = "changes"
 
 _ASYNCHRONOUS_TRIES = 3
 
+MEMBER_ROLE = "iam-user-monitor-member"
+
 resume_at: dict[str, tuple[str, Any]] = {}
 """The state, and its input, at which an execution that is being redriven begins."""
 
@@ -271,12 +273,12 @@ class Engine:
 
         return stepfunctions_parser_backends[ACCOUNT][REGION].describe_execution(arn)
 
-    def create_users(self, users: Mapping[str, str] | list[str]) -> None:
+    def create_users(self, users: Mapping[str, str] | list[str], account: str = ACCOUNT) -> None:
         """Create IAM users: names, or names with their paths."""
         from moto.iam.models import iam_backends
 
         # Past the API, which takes a hundred times as long.
-        iam: Any = iam_backends[ACCOUNT]["aws"]
+        iam: Any = iam_backends[account]["aws"]
         paths = users if isinstance(users, Mapping) else dict.fromkeys(users, "/")
         for name, path in paths.items():
             iam.create_user(REGION, name, path)
@@ -299,7 +301,7 @@ class Engine:
         return [item for item in self.items() if item["user_name"] == "__scan__" and "status" in item]
 
     def lock(self) -> dict[str, Any] | None:
-        """Return the lock, or None when it is free."""
+        """Return the lock, or None when it is free; where accounts are scanned side by side, one of theirs."""
         held = [item for item in self.items() if item["user_name"] == "__execution_lock__"]
         return held[0] if held else None
 
@@ -365,6 +367,8 @@ def engine(
         "EVENT_BUS_NAME": "default",
         "ANNOUNCE_ACTIVITY": "false",
         "MASS_DELETION_GUARD_PERCENT": "20",
+        "MEMBER_ROLE_NAME": MEMBER_ROLE,
+        "MEMBER_EXTERNAL_ID": "the-monitor",
     }
     running = Engine(state_machine_arn="", invoke=invoke or (lambda step, event, handler: handler(event)))
     config = {"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}
@@ -388,12 +392,26 @@ def engine(
 @contextmanager
 def fresh_clients() -> Iterator[None]:
     """Forget the clients that the functions keep for the life of a process, before and after."""
-    for client in (clients.dynamodb, clients.iam, clients.brisk_iam, clients.stepfunctions, clients.events):
+    for client in (
+        clients.dynamodb,
+        clients.iam,
+        clients.brisk_iam,
+        clients.stepfunctions,
+        clients.events,
+        clients.sts,
+    ):
         client.cache_clear()
     try:
         yield
     finally:
-        for client in (clients.dynamodb, clients.iam, clients.brisk_iam, clients.stepfunctions, clients.events):
+        for client in (
+            clients.dynamodb,
+            clients.iam,
+            clients.brisk_iam,
+            clients.stepfunctions,
+            clients.events,
+            clients.sts,
+        ):
             client.cache_clear()
 
 
@@ -413,7 +431,10 @@ def create_table(dynamodb: Any) -> None:
         GlobalSecondaryIndexes=[
             {
                 "IndexName": INDEX,
-                "KeySchema": [{"AttributeName": "scan_timestamp", "KeyType": "HASH"}],
+                "KeySchema": [
+                    {"AttributeName": "scan_timestamp", "KeyType": "HASH"},
+                    {"AttributeName": "user_name", "KeyType": "RANGE"},
+                ],
                 "Projection": {"ProjectionType": "ALL"},
             }
         ],

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from functions.shared import timestamps
 from functions.shared.model import Cursor, Outcome, Scan
+from functions.shared.request import Request
 from functions.shared.run import Run, RunEvent
-from functions.table import lock, manifest, wire
+from functions.table import wire
 from functions.table.fence import Fence
+from functions.table.keys import MANIFEST_USER_NAME, OWN
 from functions.table.manifest import Manifest
 from functions.table.wire import Item
 from tests.support.engine import TABLE
@@ -61,7 +63,7 @@ class FakeStepFunctions:
         self.asked += 1
         if self.error is not None:
             raise self.error
-        execution: dict[str, Any] = {"executionArn": executionArn, "status": self.status}
+        execution: dict[str, Any] = {"executionArn": executionArn, "status": self.status, "input": "{}"}
         if self.redrive_count:
             execution["redriveCount"] = self.redrive_count
         if self.redrive_date is not None:
@@ -113,12 +115,11 @@ class Scene:
         return Scene(late, self.clock, self.stepfunctions)
 
     def run(self, attempt: int = 1, arn: str = ME) -> Run:
-        return Run(arn, STARTED_AT, attempt, self.clock.now)
+        return Run(arn, STARTED_AT, attempt, self.clock.now, Request("schedule"))
 
     def begin(self, attempt: int = 1, arn: str = ME, *, retention_days: int = RETENTION_DAYS) -> Any:
         return self.fence.begin(
             self.run(attempt, arn),
-            trigger="schedule",
             retention_days=retention_days,
             lease_seconds=LEASE,
             span_limit_seconds=SPAN_LIMIT,
@@ -148,7 +149,7 @@ class Scene:
     def given(self, status: str, *, attempt: int = 1, sequence: int = 0, arn: str = ME, **more: Any) -> Item:
         """Store the manifest as it would be after such a history."""
         item = {
-            **manifest.key_of(TIMESTAMP),
+            **OWN.manifest(TIMESTAMP),
             "execution_arn": arn,
             "status": status,
             "attempt": attempt,
@@ -166,7 +167,7 @@ class Scene:
         """Store the lock."""
         now = int(self.clock.now.timestamp())
         item = {
-            **lock.LOCK_KEY,
+            **OWN.lock,
             "owner": owner,
             "attempt": attempt,
             "acquired_at": now,
@@ -184,7 +185,7 @@ class Scene:
     @property
     def manifest(self) -> Item:
         """The manifest of the scan; empty where there is none."""
-        return next((item for item in self.everything() if item["user_name"] == manifest.MANIFEST_USER_NAME), {})
+        return next((item for item in self.everything() if item["user_name"] == MANIFEST_USER_NAME), {})
 
     @property
     def stands(self) -> tuple[str, int, int]:

@@ -41,7 +41,8 @@ def acquire(
 
 
 def test_a_new_scan_starts_at_the_first_page(scene: Scene) -> None:
-    assert acquire(scene) == {"acquired": True, "complete": False, "scan": scan(), "cursor": first_cursor()}
+    begun = {"acquired": True, "complete": False, "lock": "lock", "scan": scan(), "cursor": first_cursor()}
+    assert acquire(scene) == begun
 
 
 @pytest.mark.usefixtures("configured", "scene")
@@ -73,6 +74,7 @@ def test_a_redriven_scan_resumes_at_its_checkpoint(scene: Scene) -> None:
     assert acquire(scene, 2) == {
         "acquired": True,
         "complete": False,
+        "lock": "lock",
         "scan": {**scan(2), "started_at": redriven},
         "cursor": cursor(sequence=2, marker="m1", page=1, users=500),
     }
@@ -242,7 +244,7 @@ def test_row_12_so_is_null(scene: Scene) -> None:
 )
 def test_row_12_an_input_cannot_pose_as_state(scene: Scene, execution_input: Any) -> None:
     """Row 12: the state begins with what AcquireLock says and nothing else."""
-    expected = {"acquired": True, "complete": False, "scan": scan(), "cursor": first_cursor()}
+    expected = {"acquired": True, "complete": False, "lock": "lock", "scan": scan(), "cursor": first_cursor()}
 
     assert acquire(scene, 1, execution_input) == expected
 

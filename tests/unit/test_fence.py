@@ -51,6 +51,7 @@ def test_a_new_scan_begins_at_the_first_page(scene: Scene) -> None:
         "attempt": 1,
         "sequence": 0,
         "trigger": "schedule",
+        "account_id": "123456789012",
         "started_at": STARTED,
         "attempt_started_at": STARTED,
         "span_limit_seconds": SPAN_LIMIT,
@@ -649,7 +650,7 @@ def test_every_attempt_whose_metrics_were_emitted_is_noted(scene: Scene) -> None
     for attempt in (1, 2, 2):
         scene.fence.mark_reported(scene.run(attempt))
 
-    manifest = scene.fence.load(TIMESTAMP)
+    manifest = scene.fence.load(scene.run())
     assert manifest is not None
     assert manifest.reported == {1, 2}
 
@@ -673,4 +674,4 @@ def test_nothing_is_noted_where_there_is_no_manifest_of_this_execution(scene: Sc
 
 
 def test_a_scan_that_is_not_there_is_none(scene: Scene) -> None:
-    assert Fence(scene.dynamodb, TABLE).load(TIMESTAMP) is None
+    assert Fence(scene.dynamodb, TABLE).load(scene.run()) is None

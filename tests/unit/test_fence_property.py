@@ -13,7 +13,7 @@ from functions.shared.errors import LockHeld, LockLost, Superseded
 from functions.table.fence import Begun, ForeignManifest
 from functions.table.lock import Holder
 from functions.table.manifest import Manifest
-from tests.support.scene import LEASE, ME, OTHER, TIMESTAMP, Scene, clear
+from tests.support.scene import LEASE, ME, OTHER, Scene, clear
 
 ATTEMPTS = (1, 2, 3)
 SEQUENCES = (1, 2, 3)
@@ -110,7 +110,7 @@ def act(scene: Scene, event: Event) -> str:
     try:
         match event.kind:
             case "begin":
-                known = scene.fence.load(TIMESTAMP)
+                known = scene.fence.load(scene.run(event.attempt, event.owner))
                 again = known is not None and known.attempt == event.attempt
                 begun = scene.begin(event.attempt, event.owner)
                 if isinstance(begun, Begun):
