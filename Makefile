@@ -47,7 +47,7 @@ PY := $(VENV)/bin/python
 CHECKOV := build/checkov-venv
 CHECKOV_INSTALLED := $(CHECKOV)/.installed
 PACKAGE := build/iam_user_monitor.zip
-DOCUMENTS := README.md functions/README.md functions/cli/README.md functions/publish_changes/README.md statemachine/README.md terraform/README.md tests/README.md
+DOCUMENTS := README.md functions/README.md functions/cli/README.md functions/publish_changes/README.md statemachine/README.md terraform/README.md terraform/modules/member_role/README.md tests/README.md
 PACKAGE_SOURCES := $(shell find functions -name '*.py') functions/requirements.txt
 
 # Python writes no __pycache__ into the sources: nothing is left behind.
@@ -179,7 +179,7 @@ style: $(INSTALLED)
 	@$(VENV)/bin/ruff format --no-cache --check .
 
 security: $(CHECKOV_INSTALLED)
-	@$(CHECKOV)/bin/checkov --directory terraform --skip-path tests --framework terraform --skip-download --quiet --compact
+	@$(CHECKOV)/bin/checkov --directory terraform --skip-path tests --framework terraform cloudformation --skip-download --quiet --compact
 
 .PHONY: typecheck
 typecheck: $(INSTALLED) ## Check the types

@@ -21,17 +21,16 @@ from tests.support.paths import TERRAFORM
 from tests.support.recorded import NOTHING, Table
 
 
-def variables() -> str:
-    """Return the table of Terraform's variables."""
-    return _table(
-        ("Variable", "Default", "What it sets"),
-        ((f"`{name}`", f"`{_field(body, 'default')}`", _text(body)) for name, body in _blocks("variable").items()),
-    )
+def variables(module: str = ".") -> str:
+    """Return the table of the variables of the configuration, or of a module in its folder."""
+    rows = ((f"`{name}`", _default(body), _text(body)) for name, body in _blocks("variable", module).items())
+    return _table(("Variable", "Default", "What it sets"), rows)
 
 
-def outputs() -> str:
-    """Return the table of Terraform's outputs."""
-    return _table(("Output", "What it is"), ((f"`{name}`", _text(body)) for name, body in _blocks("output").items()))
+def outputs(module: str = ".") -> str:
+    """Return the table of the outputs of the configuration, or of a module in its folder."""
+    rows = ((f"`{name}`", _text(body)) for name, body in _blocks("output", module).items())
+    return _table(("Output", "What it is"), rows)
 
 
 def attributes() -> str:
@@ -191,9 +190,9 @@ def _report() -> Report:
     return Report.from_json(json.loads(RESULT.read_text()))
 
 
-def _blocks(kind: str) -> dict[str, str]:
-    """Return the bodies of all blocks of a kind in the Terraform configuration, by name, sorted."""
-    text = "\n".join(path.read_text() for path in sorted(TERRAFORM.glob("*.tf")))
+def _blocks(kind: str, module: str) -> dict[str, str]:
+    """Return the bodies of all blocks of a kind in a folder of the Terraform configuration, by name, sorted."""
+    text = "\n".join(path.read_text() for path in sorted((TERRAFORM / module).glob("*.tf")))
     return dict(sorted(re.findall(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.MULTILINE | re.DOTALL)))
 
 
@@ -201,6 +200,10 @@ def _field(body: str, name: str) -> str:
     match = re.search(rf"^  {name}\s*=\s*(.*)$", body, re.MULTILINE)
     assert match is not None, f"it has no {name}: {body}"
     return match[1]
+
+
+def _default(body: str) -> str:
+    return f"`{_field(body, 'default')}`" if "\n  default " in body else "none"
 
 
 def _text(body: str) -> str:

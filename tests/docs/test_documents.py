@@ -82,11 +82,12 @@ def test_a_deployment_needs_no_settings() -> None:
 
 def test_every_command_is_in_a_section_that_is_tried() -> None:
     """Quick start is what CI and tests/e2e/test_commands.py run; the others, tests/e2e/test_documents.py types."""
-    # What needs Docker, a repository of one's own, a former version, or more platforms than one.
+    # What needs Docker, a repository of one's own, a former version, an organization, or more platforms than one.
     untried = {
         ("statemachine/README.md", "The files"),
         ("terraform/README.md", "Provider versions"),
         ("terraform/README.md", "Upgrade"),
+        ("terraform/modules/member_role/README.md", "In every account of an organization"),
     }
     assert with_commands() - untried == {
         ("README.md", "Quick start"),

@@ -70,7 +70,8 @@ class Planner:
         )
         self.terraform.init()
         shutil.copytree(REPOSITORY / "functions", work_dir / "functions")
-        shutil.copytree(REPOSITORY / "terraform" / "examples", self.terraform.directory / "examples")
+        for folder in ("examples", "modules"):
+            shutil.copytree(REPOSITORY / "terraform" / folder, self.terraform.directory / folder)
 
     def example(self, name: str) -> Path:
         """Return an example's folder, initialised with the same provider, and without its backend."""
@@ -99,7 +100,9 @@ class Planner:
         folder = folder or self.terraform.directory
         (folder / "tests").mkdir(exist_ok=True)
         (folder / "tests" / "plan.tftest.hcl").write_text(_TEST)
-        done = self.run(folder, "test", "-json", "-verbose", *var_arguments(variables))
+        # Not those that the folder has itself.
+        only = "-filter=tests/plan.tftest.hcl"
+        done = self.run(folder, "test", "-json", "-verbose", only, *var_arguments(variables))
         messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         plans = [message["test_plan"] for message in messages if message["type"] == "test_plan"]
         assert len(plans) == 1, done.stdout

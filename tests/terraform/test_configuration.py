@@ -109,7 +109,8 @@ def test_nothing_of_it_is_only_for_the_local_aws() -> None:
 
 
 def test_every_variable_and_output_is_described(terraform: Terraform) -> None:
-    blocks = "".join(file.read_text() for file in (REPOSITORY / "terraform").glob("*.tf"))
+    folder = REPOSITORY / "terraform"
+    blocks = "".join(file.read_text() for file in (*folder.glob("*.tf"), *folder.glob("modules/*/*.tf")))
 
     for kind in ("variable", "output"):
         for name, body in re.findall(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', blocks, re.MULTILINE | re.DOTALL):

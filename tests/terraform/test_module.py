@@ -11,7 +11,7 @@ from tests.terraform.plans import Planned, Planner
 
 CONFIGURATION = REPOSITORY / "terraform"
 TEXT = "\n".join(file.read_text() for file in sorted(CONFIGURATION.glob("*.tf")))
-EXAMPLES = ("alarms-to-slack", "central-bus", "events-to-slack", "existing-key", "minimal")
+EXAMPLES = ("alarms-to-slack", "central-bus", "events-to-slack", "existing-key", "member-roles", "minimal")
 
 
 @pytest.fixture(scope="module")
