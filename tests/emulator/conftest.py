@@ -56,7 +56,7 @@ class Account:
         self.tables: Any = session.client("dynamodb")
         self.queues: Any = session.client("sqs")
         self.topics: Any = session.client("sns")
-        self._emulator = emulator
+        self.emulator = emulator
         self._sts: Any = session.client("sts")
 
     @cached_property
@@ -80,15 +80,15 @@ class Account:
 
     def client(self, service: str, protocol: str) -> Any:
         """Return a client that speaks one protocol of a service, such as "query", not the one that boto3 prefers."""
-        session: Any = self._emulator.session()
+        session: Any = self.emulator.session()
         loader = session._session.get_component("data_loader")
         loader.load_service_model(service, "service-2")["metadata"]["protocols"] = [protocol]
         return session.client(service)
 
-    def assume(self, role: str) -> boto3.Session:
-        """Return a session that acts as a role."""
-        credentials = self._sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
-        return self._emulator.session(
+    def assume(self, role: str, name: str = "test") -> boto3.Session:
+        """Return a session of this name that acts as a role."""
+        credentials = self._sts.assume_role(RoleArn=role, RoleSessionName=name)["Credentials"]
+        return self.emulator.session(
             credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"]
         )
 

@@ -6,7 +6,9 @@ When a test of a defect fails, MiniStack has learnt to do it right: remove the c
 from __future__ import annotations
 
 import json
+import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +18,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from tests.emulator.conftest import Account
-from tests.local_aws.aws import emulator
+from tests.local_aws.aws import emulator, organization
 from tests.local_aws.aws.corrections import CORRECTIONS, install_all
 from tests.local_aws.aws.corrections.cloudwatch import parse_embedded_metrics
 from tests.local_aws.run import scan
@@ -239,6 +241,272 @@ class TestUsers:
             bare.iam.create_user(UserName="twIN")
         except ClientError:
             defect("iam_user_names", still_there=False)
+
+
+class TestTakingARole:
+    def trusting(self, aws: Account, condition: dict[str, Any], path: str = "/") -> str:
+        """Create a role that the account's own roles may take under a condition, and return its ARN."""
+        name, root = aws.name("role"), {"AWS": "arn:aws:iam::000000000000:root"}
+        statement = {"Effect": "Allow", "Principal": root, "Action": "sts:AssumeRole", "Condition": condition}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        role = aws.iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=trust)["Role"]
+        arn: str = role["Arn"]
+        return arn
+
+    def by_its_own_arn(self, aws: Account) -> tuple[Any, str]:
+        """Return STS of a role's session, and the ARN of a role that only that one may take."""
+        arn = aws.role("sts:AssumeRole")
+        taken = self.trusting(aws, {"ArnEquals": {"aws:PrincipalArn": arn}})
+        return aws.assume(arn, "whatever").client("sts"), taken
+
+    def test_a_condition_on_the_principal_is_about_the_role(self, aws: Account) -> None:
+        sts, taken = self.by_its_own_arn(aws)
+        assert sts.assume_role(RoleArn=taken, RoleSessionName="me")["AssumedRoleUser"]["Arn"].endswith("/me")
+
+        other = aws.assume(aws.role("sts:AssumeRole"), "whatever").client("sts")
+        with pytest.raises(ClientError) as raised:
+            other.assume_role(RoleArn=taken, RoleSessionName="me")
+        assert error_code(raised) == "AccessDenied"
+
+    def test_the_principal_of_a_session_cannot_be_named(self, aws: Account) -> None:
+        role = aws.role("sts:AssumeRole")
+        session = f"{role.replace(':iam:', ':sts:').replace(':role/', ':assumed-role/')}/whatever"
+        taken = self.trusting(aws, {"ArnEquals": {"aws:PrincipalArn": session}})
+        with pytest.raises(ClientError) as raised:
+            aws.assume(role, "whatever").client("sts").assume_role(RoleArn=taken, RoleSessionName="me")
+        assert error_code(raised) == "AccessDenied"
+
+    def test_the_path_of_a_role_is_part_of_it(self, aws: Account) -> None:
+        caller = self.trusting(aws, {}, "/teams/security/")
+        statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        aws.iam.put_role_policy(RoleName=caller.rpartition("/")[2], PolicyName="policy", PolicyDocument=policy)
+        taken = self.trusting(aws, {"StringEquals": {"aws:PrincipalArn": caller}})
+        assert ":role/teams/security/" in caller
+        aws.assume(caller).client("sts").assume_role(RoleArn=taken, RoleSessionName="me")
+
+    def test_principal_defect(self, bare: Account) -> None:
+        sts, taken = self.by_its_own_arn(bare)
+        refused = False
+        try:
+            sts.assume_role(RoleArn=taken, RoleSessionName="me")
+        except ClientError:
+            refused = True
+        defect("sts_principal_arn", refused)
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            {"RoleSessionName": "scan#1"},
+            {"RoleSessionName": "arn:aws:states"},
+            {"RoleSessionName": "x" * 65},
+            {"RoleSessionName": "scan", "DurationSeconds": 3601},
+        ],
+    )
+    def test_a_bad_session_is_a_validation_error(self, aws: Account, request_: dict[str, Any]) -> None:
+        sts = aws.assume(aws.role("sts:AssumeRole")).client("sts")
+        with pytest.raises(ClientError) as raised:
+            sts.assume_role(RoleArn=aws.admin, **request_)
+        assert error_code(raised) == "ValidationError"
+
+    def test_a_session_lasts_as_long_as_its_role_allows(self, aws: Account) -> None:
+        sts = aws.emulator.client("sts")
+        long = self.trusting(aws, {})
+        aws.iam.update_role(RoleName=long.rpartition("/")[2], MaxSessionDuration=7200)
+        sts.assume_role(RoleArn=long, RoleSessionName="scan", DurationSeconds=7200)
+        for role, seconds in ((long, 7201), (self.trusting(aws, {}), 3601)):
+            with pytest.raises(ClientError, match="MaxSessionDuration") as raised:
+                sts.assume_role(RoleArn=role, RoleSessionName="scan", DurationSeconds=seconds)
+            assert error_code(raised) == "ValidationError"
+
+    def test_session_defect(self, bare: Account) -> None:
+        sts, kept = bare.emulator.client("sts"), []
+        for request_ in ({"RoleSessionName": "scan#1"}, {"RoleSessionName": "scan", "DurationSeconds": 3601}):
+            try:
+                sts.assume_role(RoleArn=bare.admin, **request_)
+            except ClientError:
+                kept.append(request_)
+        defect("sts_sessions", len(kept) < 2)
+
+    @pytest.mark.parametrize("state", ["SUSPENDED", "CLOSED", "PENDING_CLOSURE", "PENDING_ACTIVATION"])
+    def test_nobody_gets_into_an_account_that_is_closed(self, aws: Account, state: str) -> None:
+        account = organization.Account("301000000001", "acquired")
+        organization.found(aws.emulator, [account], management="301000000000")
+        role = self.role_in(aws, account.account_id)
+        sts = aws.emulator.client("sts")
+        sts.assume_role(RoleArn=role, RoleSessionName="scan")
+
+        organization.found(aws.emulator, [replace(account, state=state)], management="301000000000")
+
+        with pytest.raises(ClientError) as raised:
+            sts.assume_role(RoleArn=role, RoleSessionName="scan")
+        assert error_code(raised) == "AccessDenied"
+
+    def role_in(self, aws: Account, account: str) -> str:
+        """Return the ARN of a role of another account that everybody may take."""
+        statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        role = aws.emulator.client("iam", account).create_role(
+            RoleName=aws.name("role"), AssumeRolePolicyDocument=trust
+        )["Role"]
+        arn: str = role["Arn"]
+        return arn
+
+    def test_closed_account_defect(self, bare: Account) -> None:
+        organizations = bare.emulator.client("organizations")
+        made = organizations.create_account(Email="a@example.com", AccountName="a")["CreateAccountStatus"]
+        role = self.role_in(bare, made["AccountId"])
+        organizations.close_account(AccountId=made["AccountId"])
+        try:
+            bare.emulator.client("sts").assume_role(RoleArn=role, RoleSessionName="scan")
+        except ClientError:
+            defect("sts_closed_accounts", still_there=False)
+
+
+MANAGEMENT = "302000000000"
+
+
+@pytest.fixture(scope="module")
+def units(aws: Account) -> dict[str, str]:
+    """Found an organization of 45 accounts besides the management account, and return the IDs of its units."""
+    accounts = [
+        organization.Account(f"3020000001{number:02}", f"account-{number}", f"Workloads/{('A', 'B')[number % 2]}")
+        for number in range(44)
+    ]
+    closed = organization.Account("302000000199", "closed", "Suspended", "SUSPENDED")
+    return organization.found(aws.emulator, [*accounts, closed], management=MANAGEMENT)
+
+
+class TestOrganizations:
+    def organizations(self, aws: Account, account: str = MANAGEMENT) -> Any:
+        return aws.emulator.client("organizations", account)
+
+    def test_accounts_come_in_pages_of_which_some_are_empty(self, aws: Account, units: dict[str, str]) -> None:
+        pages = list(self.organizations(aws).get_paginator("list_accounts").paginate())
+        assert [len(page["Accounts"]) for page in pages] == [20, 0, 20, 6]
+        assert len({account["Id"] for page in pages for account in page["Accounts"]}) == 46
+
+    @pytest.mark.parametrize(("size", "pages"), [(1, 47), (7, 8), (20, 4)])
+    def test_pages_of_any_size_hold_every_account_once(
+        self, aws: Account, units: dict[str, str], size: int, pages: int
+    ) -> None:
+        paginator = self.organizations(aws).get_paginator("list_accounts")
+        answers = list(paginator.paginate(PaginationConfig={"PageSize": size}))
+        assert (len(answers), len({one["Id"] for page in answers for one in page["Accounts"]})) == (pages, 46)
+
+    def test_a_page_survives_an_account_that_leaves(self, aws: Account, units: dict[str, str]) -> None:
+        leaver = organization.Account("302000000050", "leaver")
+        organization.found(aws.emulator, [leaver], management=MANAGEMENT)
+        api = self.organizations(aws)
+        first = api.list_accounts(MaxResults=2)
+        assert first["Accounts"][1]["Id"] == leaver.account_id
+        organization.found(aws.emulator, left=[leaver.account_id], management=MANAGEMENT)
+        empty = api.list_accounts(MaxResults=2, NextToken=first["NextToken"])
+        second = api.list_accounts(MaxResults=2, NextToken=empty["NextToken"])
+        assert [account["Id"] for account in second["Accounts"]] == ["302000000100", "302000000101"]
+
+    @pytest.mark.parametrize(
+        ("request_", "reason"),
+        [
+            ({"MaxResults": 21}, "MAX_VALUE_EXCEEDED"),
+            ({"NextToken": "nonsense"}, "INVALID_NEXT_TOKEN"),
+        ],
+    )
+    def test_bad_input_is_refused(
+        self, aws: Account, units: dict[str, str], request_: dict[str, Any], reason: str
+    ) -> None:
+        with pytest.raises(ClientError) as raised:
+            self.organizations(aws).list_accounts(**request_)
+        response: dict[str, Any] = {**raised.value.response}
+        assert (error_code(raised), response["Reason"]) == ("InvalidInputException", reason)
+
+    def test_units_are_nested(self, aws: Account, units: dict[str, str]) -> None:
+        api = self.organizations(aws)
+        (root,) = api.list_roots()["Roots"]
+        assert units.keys() == {"", "Workloads", "Workloads/A", "Workloads/B", "Suspended"}
+        assert root["Id"] == units[""]
+
+        def below(parent: str) -> dict[str, str]:
+            found = api.list_organizational_units_for_parent(ParentId=parent)["OrganizationalUnits"]
+            return {unit["Name"]: unit["Id"] for unit in found}
+
+        assert below(root["Id"]) == {"Workloads": units["Workloads"], "Suspended": units["Suspended"]}
+        assert below(units["Workloads"]) == {"A": units["Workloads/A"], "B": units["Workloads/B"]}
+        pages = api.get_paginator("list_accounts_for_parent").paginate(ParentId=units["Workloads/A"])
+        assert len([account for page in pages for account in page["Accounts"]]) == 22
+        assert api.list_accounts_for_parent(ParentId=units["Workloads"])["Accounts"] == []
+        assert api.list_parents(ChildId="302000000100")["Parents"] == [
+            {"Id": units["Workloads/A"], "Type": "ORGANIZATIONAL_UNIT"}
+        ]
+
+    @pytest.mark.parametrize("operation", ["list_accounts_for_parent", "list_organizational_units_for_parent"])
+    def test_an_unknown_parent_is_not_an_empty_one(self, aws: Account, units: dict[str, str], operation: str) -> None:
+        with pytest.raises(ClientError) as raised:
+            getattr(self.organizations(aws), operation)(ParentId="ou-ab12-cdefghij")
+        assert error_code(raised) == "ParentNotFoundException"
+
+    def test_listing_defect(self, bare: Account) -> None:
+        api = bare.emulator.client("organizations", "303000000000")
+        api.create_account(Email="a@example.com", AccountName="a")
+        answers = [len(api.list_accounts(MaxResults=1)["Accounts"]) > 1]
+        try:
+            api.list_accounts_for_parent(ParentId="ou-ab12-cdefghij")
+            answers.append(True)
+        except ClientError:
+            pass
+        defect("organizations_listings", any(answers))
+
+    def test_an_account_has_a_state_and_no_status(self, aws: Account, units: dict[str, str]) -> None:
+        api = self.organizations(aws)
+        (closed,) = api.list_accounts_for_parent(ParentId=units["Suspended"])["Accounts"]
+        assert closed == api.describe_account(AccountId="302000000199")["Account"]
+        assert closed.keys() == {"Id", "Arn", "Email", "Name", "State", "JoinedMethod", "JoinedTimestamp"}
+        assert (closed["State"], closed["Name"]) == ("SUSPENDED", "closed")
+        assert re.fullmatch(r"arn:aws:organizations::302000000000:account/o-\w{10}/302000000199", closed["Arn"])
+
+    def test_state_defect(self, bare: Account) -> None:
+        (account,) = bare.emulator.client("organizations", "304000000000").list_accounts()["Accounts"]
+        defect("organizations_account_state", "State" not in account)
+
+    def test_a_member_may_not_list(self, aws: Account, units: dict[str, str]) -> None:
+        member = self.organizations(aws, "302000000100")
+        with pytest.raises(ClientError) as raised:
+            member.list_accounts()
+        assert error_code(raised) == "AccessDeniedException"
+        assert member.describe_organization()["Organization"]["MasterAccountId"] == MANAGEMENT
+
+    def test_a_delegated_administrator_lists_and_changes_nothing(self, aws: Account, units: dict[str, str]) -> None:
+        organization.found(aws.emulator, delegated=["302000000101"], management=MANAGEMENT)
+        delegated = self.organizations(aws, "302000000101")
+        assert len(delegated.list_accounts()["Accounts"]) == 20
+        with pytest.raises(ClientError) as raised:
+            delegated.close_account(AccountId="302000000100")
+        assert error_code(raised) == "AccessDeniedException"
+
+        organization.found(aws.emulator, delegated=[], management=MANAGEMENT)
+        with pytest.raises(ClientError) as raised:
+            delegated.list_accounts()
+        assert error_code(raised) == "AccessDeniedException"
+
+    def test_an_account_in_no_organization_is_told_so(self, aws: Account, units: dict[str, str]) -> None:
+        for operation in ("list_accounts", "describe_organization"):
+            with pytest.raises(ClientError) as raised:
+                getattr(self.organizations(aws, "305000000000"), operation)()
+            assert error_code(raised) == "AWSOrganizationsNotInUseException"
+
+    def test_a_role_lists_only_with_the_permission(self, aws: Account, units: dict[str, str]) -> None:
+        organization.found(aws.emulator, [organization.Account("302000000198", "new")])
+        aws.assume(aws.role("organizations:ListAccounts")).client("organizations").list_accounts()
+        with pytest.raises(ClientError) as raised:
+            aws.assume(aws.role("organizations:ListRoots")).client("organizations").list_accounts()
+        assert error_code(raised) == "AccessDeniedException"
+
+    def test_membership_defect(self, bare: Account) -> None:
+        api = bare.emulator.client("organizations", "306000000000")
+        try:
+            api.list_accounts()
+        except ClientError:
+            defect("organizations_membership", still_there=False)
 
 
 class TestPythonRuntime:

@@ -19,7 +19,7 @@ import pytest
 from botocore.config import Config
 
 from tests.emulator.conftest import Account
-from tests.local_aws.aws import emulator, meter
+from tests.local_aws.aws import ACCOUNT_ID, emulator, meter
 from tests.local_aws.errors import LocalAwsError
 from tests.local_aws.processes import is_alive
 from tests.support.paths import REPOSITORY
@@ -168,14 +168,14 @@ def test_the_users_own_aws_settings_are_never_used(
 
     # Then neither the session
     identity = local_aws.client("sts").get_caller_identity()
-    assert identity["Account"] == emulator.ACCOUNT_ID
+    assert identity["Account"] == ACCOUNT_ID
     credentials_used: Any = local_aws.session().get_credentials()
     assert (credentials_used.access_key, credentials_used.token) == ("test", None)
 
     # nor a program under the client's environment sees any of it
     for name, value in local_aws.client_env().items():
         monkeypatch.setenv(name, value)
-    assert boto3.Session().client("sts").get_caller_identity()["Account"] == emulator.ACCOUNT_ID
+    assert boto3.Session().client("sts").get_caller_identity()["Account"] == ACCOUNT_ID
     credentials_used = boto3.Session().get_credentials()
     assert credentials_used.access_key == "test"
 

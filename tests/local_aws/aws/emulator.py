@@ -27,6 +27,7 @@ import botocore.session
 from botocore.config import Config
 
 from tests.local_aws import processes
+from tests.local_aws.aws import ACCOUNT_ID
 from tests.local_aws.errors import LocalAwsError
 from tests.support.paths import REPOSITORY
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 REGION = "us-east-1"
-ACCOUNT_ID = "000000000000"
 
 _HOST = "127.0.0.1"
 _SERVER = "tests.local_aws.aws.server"
@@ -55,7 +55,7 @@ class Emulator:
     _lifeline: int | None = field(default=None, repr=False, compare=False)
     # Held only so that it is not finalised, with a warning, while the child runs.
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
-    _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _clients: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client_env(self) -> dict[str, str]:
         """Return the variables that send an AWS client to this emulator, to be laid over ``os.environ``.
@@ -84,7 +84,8 @@ class Emulator:
     ) -> boto3.Session:
         """Return a boto3 session of this emulator that reads no AWS configuration of the user.
 
-        With the default credentials it acts as the account's root; those of a user or a role act as that one.
+        With the default credentials it acts as the account's root; those of a user or a role act as that one, and an
+        account's ID instead of an access key ID as the root of that account.
         """
         isolated = botocore.session.Session(
             session_vars={
@@ -102,11 +103,12 @@ class Emulator:
             region_name=REGION,
         )
 
-    def client(self, service: str) -> Any:
-        """Return the boto3 client of ``service`` for this emulator: to make one takes longer than a call."""
-        if service not in self._clients:
-            self._clients[service] = self.session().client(service)  # type: ignore[call-overload]
-        return self._clients[service]
+    def client(self, service: str, account: str = ACCOUNT_ID) -> Any:
+        """Return the boto3 client of ``service`` for an account's root: to make one takes longer than a call."""
+        if (service, account) not in self._clients:
+            session: Any = self.session() if account == ACCOUNT_ID else self.session(account)
+            self._clients[service, account] = session.client(service)
+        return self._clients[service, account]
 
     def order(self, method: str, route: str, body: str | None = None, seconds: float = 10) -> bytes:
         """Ask for something that AWS does not have, such as a fault, at one of the routes under ``/_local``.

@@ -12,8 +12,9 @@ import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.local_aws.aws import ACCOUNT_ID
 from tests.local_aws.aws.corrections import credential_report
-from tests.local_aws.aws.corrections._ministack import service, wrap
+from tests.local_aws.aws.corrections._ministack import core, service, wrap
 from tests.local_aws.aws.corrections.iam import access_keys_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from tests.local_aws.aws.emulator import Emulator
 
 ROUTE = "/_local/past"
-"""Where the emulator takes orders, by POST: ``calls``, ``root``, ``pass_seconds``, ``generation_seconds``."""
+"""Where the emulator takes orders, by POST, for one ``account``: ``calls``, ``root``, ``pass_seconds``,
+``generation_seconds``."""
 
 _moment: ContextVar[str | None] = ContextVar("moment", default=None)
 
@@ -48,34 +50,35 @@ class Call(NamedTuple):
     parameters: Mapping[str, str]
 
 
-def happened(aws: Emulator, calls: Iterable[Call]) -> None:
-    """Let calls have been made, in this order, each at its moment.
+def happened(aws: Emulator, calls: Iterable[Call], account: str = ACCOUNT_ID) -> None:
+    """Let calls have been made in an account, in this order, each at its moment.
 
     Raises
     ------
     LocalAwsError
         If IAM refuses one; those before it stand.
     """
-    _order(aws, {"calls": [(f"{at:%Y-%m-%dT%H:%M:%SZ}", action, dict(given)) for at, action, given in calls]})
+    made = [(f"{at:%Y-%m-%dT%H:%M:%SZ}", action, dict(given)) for at, action, given in calls]
+    _order(aws, account, {"calls": made})
 
 
-def set_root(aws: Emulator, **columns: str) -> None:
+def set_root(aws: Emulator, account: str = ACCOUNT_ID, /, **columns: str) -> None:
     """Let the credential report, from its next generation on, say this of the account's root user."""
-    _order(aws, {"root": columns})
+    _order(aws, account, {"root": columns})
 
 
-def pass_time(aws: Emulator, seconds: float) -> None:
+def pass_time(aws: Emulator, seconds: float, account: str = ACCOUNT_ID) -> None:
     """Let the credential report, and its generation, become older; nothing else has a clock."""
-    _order(aws, {"pass_seconds": seconds})
+    _order(aws, account, {"pass_seconds": seconds})
 
 
-def set_generation_time(aws: Emulator, seconds: float) -> None:
+def set_generation_time(aws: Emulator, seconds: float, account: str = ACCOUNT_ID) -> None:
     """Let the generation of a credential report take so long from now on."""
-    _order(aws, {"generation_seconds": seconds})
+    _order(aws, account, {"generation_seconds": seconds})
 
 
-def _order(aws: Emulator, order: Mapping[str, Any]) -> None:
-    aws.order("POST", ROUTE, json.dumps(order), seconds=60)
+def _order(aws: Emulator, account: str, order: Mapping[str, Any]) -> None:
+    aws.order("POST", ROUTE, json.dumps({"account": account, **order}), seconds=60)
 
 
 # The emulator's side
@@ -96,8 +99,9 @@ async def answer(method: str, body: bytes) -> tuple[int, bytes]:
         return 405, b"POST"
     try:
         order = json.loads(body)
+        # Seen by this request only, which has a context of its own; as is the moment.
+        core("responses").set_request_account_id(order["account"])
         for at, action, parameters in order.get("calls", ()):
-            # Seen by this request only, which has a context of its own.
             _moment.set(at)
             _happen(action, parameters)
         credential_report.set_root(order.get("root", {}))

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.local_aws.aws import corrections, fault_injection, faults, meter, past
+from tests.local_aws.aws import corrections, fault_injection, faults, meter, organization, past
 
 _ROUND_TRIP_SECONDS = 0.01
 
@@ -60,7 +60,12 @@ async def _serve(descriptor: int) -> None:
 
 def _with_orders(app: Any) -> Any:
     """Take orders of the tests beside MiniStack's own requests."""
-    orders = {faults.ROUTE: fault_injection.answer, meter.ROUTE: meter.answer, past.ROUTE: past.answer}
+    orders = {
+        faults.ROUTE: fault_injection.answer,
+        meter.ROUTE: meter.answer,
+        organization.ROUTE: organization.answer,
+        past.ROUTE: past.answer,
+    }
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] not in orders:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tests.local_aws.aws import past
-from tests.local_aws.aws.emulator import ACCOUNT_ID
+from tests.local_aws.aws import ACCOUNT_ID, past
 from tests.local_aws.aws.past import Call
 from tests.local_aws.errors import LocalAwsError
 
@@ -74,7 +73,6 @@ _REGIONS = ["eu-central-1", "eu-west-1", "us-east-1"]
 _SERVICES = ["s3", "ec2", "dynamodb", "sts", "logs"]
 
 _AWS = "arn:aws:iam::aws:policy/"
-_OWN = f"arn:aws:iam::{ACCOUNT_ID}:policy/"
 _BOUNDARY = "contractor-boundary"
 _ADMIN_POLICY = "platform-admin"
 _GROUPS = {
@@ -110,8 +108,8 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
-def population(count: int, today: datetime, seed: int = 1) -> Iterator[NewUser]:
-    """Yield so many users, the same ones each time for the same seed and day.
+def population(count: int, today: datetime, seed: int = 1, account: str = ACCOUNT_ID) -> Iterator[NewUser]:
+    """Yield so many users of an account, the same ones each time for the same seed and day.
 
     Their lives end before ``today``, so that what is old stays old whenever they are made.
     """
@@ -119,11 +117,11 @@ def population(count: int, today: datetime, seed: int = 1) -> Iterator[NewUser]:
     for number in range(count):
         if chance.random() < _SHARE_OF_PEOPLE:
             name = f"{chance.choice(_FIRST)}.{chance.choice(_LAST)}{number}"
-            life = _Life(name, chance.choice(_PATHS), today, chance)
+            life = _Life(name, chance.choice(_PATHS), today, chance, account)
             life.of_a_person()
         else:
             name = f"svc-{chance.choice(_MACHINES)}-{number:04}"
-            life = _Life(name, chance.choice(_MACHINE_PATHS), today, chance)
+            life = _Life(name, chance.choice(_MACHINE_PATHS), today, chance, account)
             life.of_a_machine()
         yield NewUser(name, life.path, tuple(life.history))
 
@@ -131,7 +129,8 @@ def population(count: int, today: datetime, seed: int = 1) -> Iterator[NewUser]:
 class _Life:
     """What happens to one user."""
 
-    def __init__(self, name: str, path: str, today: datetime, chance: random.Random) -> None:
+    def __init__(self, name: str, path: str, today: datetime, chance: random.Random, account: str) -> None:
+        self._own = f"arn:aws:iam::{account}"
         self.name, self.path, self.history = name, path, list[Call]()
         self._today, self._chance, self._keys = today, chance, 0
         self._created = today - timedelta(days=1 + self._chance.triangular(0, _YEARS, 200))
@@ -155,7 +154,7 @@ class _Life:
             if self._happens(share):
                 self._did("AttachUserPolicy", PolicyArn=_AWS + policy)
         if self._happens(0.03):
-            self._did("AttachUserPolicy", PolicyArn=_OWN + _ADMIN_POLICY)
+            self._did("AttachUserPolicy", PolicyArn=f"{self._own}:policy/{_ADMIN_POLICY}")
 
     def of_a_machine(self) -> None:
         self._create({"team": self._chance.choice(_TEAMS), "managed-by": "terraform"})
@@ -177,7 +176,7 @@ class _Life:
             for number, tag in enumerate(tags.items(), start=1)
             for part, text in zip(("Key", "Value"), tag, strict=True)
         }
-        bounded = {"PermissionsBoundary": _OWN + boundary} if boundary else {}
+        bounded = {"PermissionsBoundary": f"{self._own}:policy/{boundary}"} if boundary else {}
         self._did("CreateUser", Path=self.path, **tagged, **bounded)
 
     def _password(self) -> None:
@@ -187,7 +186,7 @@ class _Life:
         if self._happens(0.85):
             enabled = self._since_created()
             self._did("CreateVirtualMFADevice", enabled, VirtualMFADeviceName=self.name)
-            self._did("EnableMFADevice", enabled, SerialNumber=f"arn:aws:iam::{ACCOUNT_ID}:mfa/{self.name}")
+            self._did("EnableMFADevice", enabled, SerialNumber=f"{self._own}:mfa/{self.name}")
         if self._happens(0.85):
             self._did("SignIn", self._lately() if self._happens(0.8) else self._since_created())
 
@@ -224,16 +223,40 @@ def create_users(aws: Emulator, count: int, progress: Callable[[int], None]) -> 
         Called with the number of users done, now and then.
     """
     iam = aws.client("iam")
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = _today()
     if not _GROUPS.keys() <= {group["GroupName"] for group in iam.list_groups()["Groups"]}:
-        past.happened(aws, _shared(today - timedelta(days=_YEARS + 1)))
-        past.set_root(aws, mfa_active="true", password_last_used=f"{today - timedelta(days=400):%Y-%m-%dT%H:%M:%SZ}")
+        _settle(aws, today, ACCOUNT_ID)
     existing = {user["UserName"] for page in iam.get_paginator("list_users").paginate() for user in page["Users"]}
     users = list(population(count, today))
     for start in range(0, count, _USERS_PER_ORDER):
         some = users[start : start + _USERS_PER_ORDER]
         past.happened(aws, [call for user in some if user.name not in existing for call in user.history])
         progress(start + len(some))
+
+
+def populate(aws: Emulator, count: int, account: str) -> list[str]:
+    """Create users in an account that has none yet, and what they share, and return their names.
+
+    They are others than those of another account, and the same ones each time.
+    """
+    today = _today()
+    _settle(aws, today, account)
+    users = list(population(count, today, int(account), account))
+    for start in range(0, count, _USERS_PER_ORDER):
+        some = users[start : start + _USERS_PER_ORDER]
+        past.happened(aws, [call for user in some for call in user.history], account)
+    return [user.name for user in users]
+
+
+def _today() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _settle(aws: Emulator, today: datetime, account: str) -> None:
+    """Make what the users of an account share, and let its root be one that was used long ago."""
+    past.happened(aws, _shared(today - timedelta(days=_YEARS + 1)), account)
+    used = f"{today - timedelta(days=400):%Y-%m-%dT%H:%M:%SZ}"
+    past.set_root(aws, account, mfa_active="true", password_last_used=used)
 
 
 def _shared(at: datetime) -> Iterator[Call]:

@@ -20,10 +20,12 @@ from tests.local_aws.aws.corrections import (
     lambda_,
     logs,
     mocks,
+    organizations,
     redrive,
     roles,
     single_state,
     stepfunctions,
+    sts,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,12 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "iam_access_keys": iam.access_keys,
     "iam_credential_report": credential_report.report,
     "iam_authorization_details": authorization_details.details,
+    "sts_principal_arn": sts.principal_arn,
+    "sts_sessions": sts.sessions,
+    "sts_closed_accounts": sts.closed_accounts,
+    "organizations_membership": organizations.membership,
+    "organizations_account_state": organizations.account_state,
+    "organizations_listings": organizations.listings,
     "lambda_python_runtime": lambda_.python_runtime,
     "cloudwatch_emf": cloudwatch.embedded_metrics,
     "cloudwatch_no_dimensions": cloudwatch.no_dimensions,
