@@ -15,9 +15,10 @@ NUMBERS ?=
 INTERLEAVINGS ?= 1000000
 SEED ?= 0
 BY ?=
+ACCOUNT ?=
 
 # What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
-VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL OUTPUT MAX_SCANS USERS PORT CALL FAULT NUMBERS BY INTERLEAVINGS SEED WORKERS TESTS VERSION TAG
+VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL OUTPUT MAX_SCANS USERS PORT CALL FAULT NUMBERS BY ACCOUNT INTERLEAVINGS SEED WORKERS TESTS VERSION TAG
 SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 # The shell's USER is who is logged in, not who is asked for; and a YES is given to one command.
 ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
@@ -117,13 +118,13 @@ down: $(INSTALLED) ## Stop the local AWS that `make up` started
 	@$(PY) -m tests.local_aws down
 
 .PHONY: break mend
-BREAK := CALL FAULT NUMBERS BY
+BREAK := CALL FAULT NUMBERS BY ACCOUNT
 override ASKED_UNKNOWN := $(filter-out $(BREAK) PYTHON,$(SET_ON_THE_COMMAND_LINE))
 export ASKED_UNKNOWN
-break: $(INSTALLED) ## Let calls on it fail: CALL=dynamodb:BatchWriteItem FAULT=throttled (NUMBERS=2-, BY=write_batch)
+break: $(INSTALLED) ## Let calls on it fail: CALL=dynamodb:BatchWriteItem FAULT=throttled (NUMBERS=2-, BY=write_batch, ACCOUNT)
 	@[ -z "$$ASKED_UNKNOWN" ] || { echo "error: make break knows $(BREAK), not $$ASKED_UNKNOWN" >&2; exit 2; }
 	@$(PY) -m tests.local_aws break $(call option,CALL,--call) $(call option,FAULT,--fault) \
-	  $(call option,NUMBERS,--numbers) $(call option,BY,--by)
+	  $(call option,NUMBERS,--numbers) $(call option,BY,--by) $(call option,ACCOUNT,--account)
 
 mend: $(INSTALLED) ## Let every call on it succeed again
 	@$(PY) -m tests.local_aws mend

@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
     break_.add_argument("--fault", default="", help=f"one of {', '.join(faults.KINDS)}")
     break_.add_argument("--numbers", default="", help="which of the calls, such as 2, 1-3 or 2-; empty: all")
     break_.add_argument("--by", default="", help="a step or state_machine: only its calls; empty: anybody's")
+    break_.add_argument("--account", default="", help="an account: only calls about it; empty: every account's")
     options = parser.parse_args(arguments)
 
     for name in ("SIGTERM", "SIGHUP"):
@@ -45,9 +46,8 @@ def main(arguments: list[str]) -> int:
         if options.command == "down":
             return standing.down(options.build)
         if options.command == "break":
-            return standing.break_calls(
-                options.build, faults.fault(options.call, options.fault, options.numbers, options.by)
-            )
+            fault = faults.fault(options.call, options.fault, options.numbers, options.by, options.account)
+            return standing.break_calls(options.build, fault)
         if options.command == "mend":
             return standing.mend_calls(options.build)
         users, port = parse_count(options.users), _parse_port(options.port)

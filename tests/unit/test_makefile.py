@@ -105,7 +105,7 @@ def test_tests_are_several_words(python: str, tmp_path: Path) -> None:
     assert not file.exists()
 
 
-@pytest.mark.parametrize("name", ["CALL", "FAULT", "NUMBERS", "BY"])
+@pytest.mark.parametrize("name", ["CALL", "FAULT", "NUMBERS", "BY", "ACCOUNT"])
 def test_what_is_to_break_is_data(name: str, tmp_path: Path) -> None:
     good = {"CALL": "dynamodb:BatchWriteItem", "FAULT": "throttled"}
     hostile = f"x'; touch {tmp_path}/touched; '$(touch {tmp_path}/touched)`touch {tmp_path}/touched`"
@@ -121,14 +121,14 @@ def test_break_refuses_what_it_does_not_know() -> None:
     done = make("break", "CALL=iam:ListUsers", "FAULT=throttled", "NUMBER=2-", "USERS=3")
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] in {
-        "error: make break knows CALL FAULT NUMBERS BY, not NUMBER USERS",
-        "error: make break knows CALL FAULT NUMBERS BY, not USERS NUMBER",
+        "error: make break knows CALL FAULT NUMBERS BY ACCOUNT, not NUMBER USERS",
+        "error: make break knows CALL FAULT NUMBERS BY ACCOUNT, not USERS NUMBER",
     }
 
 
 def test_the_help_of_break_names_all_it_knows() -> None:
     (line,) = [line for line in make("help").stdout.splitlines() if "make break" in line]
-    for name in ("CALL=", "FAULT=", "NUMBERS=", "BY="):
+    for name in ("CALL=", "FAULT=", "NUMBERS=", "BY=", "ACCOUNT="):
         assert name in line
 
 

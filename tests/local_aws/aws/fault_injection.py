@@ -15,8 +15,8 @@ import zlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from tests.local_aws.aws import faults
-from tests.local_aws.aws.corrections import eventbridge
+from tests.local_aws.aws import ACCOUNT_ID, faults
+from tests.local_aws.aws.corrections import eventbridge, sts
 from tests.local_aws.aws.corrections._ministack import core, service, wrap
 from tests.local_aws.aws.faults import STATE_MACHINE, Fault
 
@@ -49,7 +49,19 @@ _SERVICE_ERRORS = {
         "access_denied": (400, "AccessDeniedException"),
         "error": (500, "InternalException"),
     },
+    "sts": {
+        "throttled": (400, "Throttling"),
+        "access_denied": (403, "AccessDenied"),
+        "error": (500, "InternalFailure"),
+    },
+    "organizations": {
+        "throttled": (400, "TooManyRequestsException"),
+        "access_denied": (400, "AccessDeniedException"),
+        "error": (500, "ServiceException"),
+    },
 }
+# Those that answer in XML.
+_QUERY_PROTOCOL = {"iam", "sts"}
 # As PutEvents answers them for an entry.
 _ENTRY_ERRORS = {
     "entries_failed": ("InternalFailure", "Internal error (injected fault)"),
@@ -93,12 +105,12 @@ class _Injector:
         with self._lock:
             return [{**vars(fault), **counts} for fault, counts in self._faults.items()]
 
-    def meet(self, call: str, by: str) -> Fault | None:
-        """Count a call; return the fault that hits it, if any."""
+    def meet(self, call: str, by: str, account: str = "") -> Fault | None:
+        """Count a call, and the account that it is about; return the fault that hits it, if any."""
         hit = None
         with self._lock:
             for fault, counts in self._faults.items():
-                if fault.call == call and fault.by in {"", by}:
+                if fault.call == call and fault.by in {"", by} and fault.account in {"", account}:
                     counts["seen"] += 1
                     if hit is None and fault.hits(counts["seen"]):
                         counts["hit"] += 1
@@ -148,7 +160,8 @@ async def answer(method: str, body: bytes) -> tuple[int, bytes]:
         return 405, b"GET, POST or DELETE"
     try:
         ordered = json.loads(body)
-        _injector.add(faults.fault(ordered["call"], ordered["kind"], ordered.get("numbers", ""), ordered.get("by", "")))
+        parts = [ordered.get(part, "") for part in ("numbers", "by", "account")]
+        _injector.add(faults.fault(ordered["call"], ordered["kind"], *parts))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the request, its sender is told
         return 400, str(error).encode()
     return 200, b"[]"
@@ -163,7 +176,7 @@ def _faulty_service(name: str, handle: Any) -> Any:
         if function is None:
             return await handle(method, path, headers, body, query)
         call = f"{name}:{_operation(headers, body)}"
-        fault = _injector.meet(call, _step(function))
+        fault = _injector.meet(call, _step(function), _account_of_call(name, body, query))
         match fault.kind if fault else None:
             case None:
                 return await handle(method, path, headers, body, query)
@@ -190,13 +203,22 @@ def _faulty_service(name: str, handle: Any) -> Any:
 
 
 def _calling_function(headers: Any, query: Any) -> str | None:
-    """Return the name of the Lambda function whose credentials a request is signed with."""
-    session = service("sts")._sessions.get(core("router").extract_access_key_id(headers, query)) or {}
+    """Return the name of the Lambda function that makes a request, by its own role or by one that it took with that."""
+    sessions = service("sts")._sessions
+    if _WORKER_MARK.search(headers.get("user-agent", "")) is None:
+        return None
+    session = sessions.get(core("router").extract_access_key_id(headers, query)) or {}
+    while taken_by := sessions.get(session.get("SourceAccessKeyId")):
+        session = taken_by
     # MiniStack names the session of an execution role after the function.
     _, found, session_name = session.get("Arn", "").partition(":assumed-role/")
-    if not found or _WORKER_MARK.search(headers.get("user-agent", "")) is None:
-        return None
-    return str(session_name).rpartition("/")[2]
+    return str(session_name).rpartition("/")[2] if found else None
+
+
+def _account_of_call(name: str, body: bytes, query: Any) -> str:
+    """Return the account that a call is about: of a role that is taken, or else the caller's."""
+    role = sts.parameters_of(body, query).get("RoleArn", "") if name == "sts" else ""
+    return role.split(":")[4] if role.count(":") > 4 else str(core("responses").get_account_id())
 
 
 def _step(function: str) -> str:
@@ -246,8 +268,8 @@ async def _some_entries_fail(
 def _error(name: str, kind: str, call: str, function: str) -> Any:
     status, code = _SERVICE_ERRORS[name][kind]
     message = _message(kind, call, function)
-    if name == "iam":
-        return service("iam")._error(status, code, message)
+    if name in _QUERY_PROTOCOL:
+        return service("iam")._error(status, code, message, ns=name)
     return core("responses").error_response_json(code, message, status)
 
 
@@ -291,7 +313,7 @@ def _faulty_integration(invoke: Any) -> Any:
 def _faulty_invocation(execute: Any) -> Any:
     def execute_function(func: Any, event: Any) -> Any:
         config = func.get("config") or func
-        fault = _injector.meet(f"lambda:{_step(config['FunctionName'])}", "")
+        fault = _injector.meet(f"lambda:{_step(config['FunctionName'])}", "", _account_in(event) or ACCOUNT_ID)
         if fault is None:
             return execute(func, event)
         if fault.kind == "held":
@@ -309,6 +331,15 @@ def _faulty_invocation(execute: Any) -> Any:
         return {"body": {"errorType": error, "errorMessage": message}, "error": True, "function_error": "Unhandled"}
 
     return execute_function
+
+
+def _account_in(payload: Any) -> str | None:
+    """Return the ``account_id`` that a payload has, however deep."""
+    if not isinstance(payload, dict):
+        return None
+    if isinstance(payload.get("account_id"), str):
+        return str(payload["account_id"])
+    return next(filter(None, map(_account_in, payload.values())), None)
 
 
 def _run_later(fault: Fault, execute: Callable[[], Any]) -> None:

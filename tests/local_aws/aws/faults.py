@@ -62,13 +62,24 @@ _OF_ONE_OPERATION = {
     "entries_throttled": "PutEvents",
     "entries_malformed": "PutEvents",
 }
-_SERVICES = {"dynamodb": "dynamodb", "iam": "iam", "states": "stepfunctions", "events": "events"}
+_SERVICES = {
+    "dynamodb": "dynamodb",
+    "iam": "iam",
+    "states": "stepfunctions",
+    "events": "events",
+    "sts": "sts",
+    "organizations": "organizations",
+}
 _EXAMPLES = {
     "dynamodb": "dynamodb:BatchWriteItem",
     "iam": "iam:ListUsers",
     "states": "states:DescribeExecution",
     "events": "events:PutEvents",
+    "sts": "sts:AssumeRole",
+    "organizations": "organizations:ListAccounts",
 }
+# The services whose calls are about one account or another: the others' are all made in that of the deployment.
+_OF_AN_ACCOUNT = {"iam", "sts", "lambda"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ class Fault:
     kind: str
     numbers: str = EVERY_CALL
     by: str = ""
+    account: str = ""
 
     def hits(self, number: int) -> bool:
         """Tell whether the call of this number, counted from 1, is hit."""
@@ -88,7 +100,7 @@ class Fault:
         return int(first) <= number and (not last or number <= int(last))
 
 
-def fault(call: str, kind: str, numbers: str = "", by: str = "") -> Fault:
+def fault(call: str, kind: str, numbers: str = "", by: str = "", account: str = "") -> Fault:
     """Describe a fault.
 
     Parameters
@@ -103,11 +115,15 @@ def fault(call: str, kind: str, numbers: str = "", by: str = "") -> Fault:
         and as the service counts: what an SDK sends again is another call.
     by
         A step, or ``state_machine``: only its calls count. Empty for anybody's.
+    account
+        The ID of an account: only calls about it count. Of IAM, those made in it; of STS, those that take a role of it;
+        of a function, those whose payload has this ``account_id``, or none where it is the deployment's own. Empty for
+        every account's.
 
     Raises
     ------
     LocalAwsError
-        If there is no such call, kind or caller, or the numbers are none; the message says what is allowed.
+        If there is no such call, kind, caller or account, or the numbers are none; the message says what is allowed.
     """
     service, _, operation = call.partition(":")
     if service == "lambda":
@@ -135,7 +151,11 @@ def fault(call: str, kind: str, numbers: str = "", by: str = "") -> Fault:
     match = re.fullmatch(r"([1-9][0-9]{0,5})(-([1-9][0-9]{0,5})?)?", numbers, re.ASCII)
     if match is None or (match[3] and int(match[3]) < int(match[1])):
         raise LocalAwsError(f"NUMBERS must be like 2, 1-3 or 2-, got {numbers!r}")
-    return Fault(call, kind, numbers, by)
+    if account and service not in _OF_AN_ACCOUNT:
+        raise LocalAwsError(f"ACCOUNT must be empty for {call}, which is about no account in particular")
+    if account and not re.fullmatch(r"[0-9]{12}", account, re.ASCII):
+        raise LocalAwsError(f"ACCOUNT must be the 12 digits of an account, got {account!r}")
+    return Fault(call, kind, numbers, by, account)
 
 
 def inject(aws: Emulator, ordered: Fault) -> None:

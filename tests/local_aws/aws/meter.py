@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROUTE = "/_local/meter"
 """Where the emulator takes orders: GET gives the counts, POST begins anew with ``latency_ms``."""
 
-_SERVICES = ("dynamodb", "events", "iam")
+_SERVICES = ("dynamodb", "events", "iam", "organizations", "sts")
 _WRITE_UNIT_BYTES = 1024
 
 
@@ -173,7 +173,7 @@ async def answer(method: str, body: bytes) -> tuple[int, bytes]:
 
 
 def begin(aws: Emulator, latency_ms: float = 0) -> None:
-    """Begin to count anew; every call to IAM, DynamoDB and EventBridge takes so many milliseconds longer."""
+    """Begin to count anew; every call to one of the services that are counted takes so many milliseconds longer."""
     aws.order("POST", ROUTE, json.dumps({"latency_ms": latency_ms}))
 
 

@@ -65,7 +65,8 @@ def break_calls(build: Path, fault: faults.Fault) -> int:
     """Let calls fail on the local AWS that ``up`` has started."""
     faults.inject(_emulator_that_is_up(build), fault)
     by = f" by {fault.by}" if fault.by else ""
-    print(f"{fault.call}{by}, calls {fault.numbers}: {fault.kind} ({faults.KINDS[fault.kind]})")
+    account = f" for {fault.account}" if fault.account else ""
+    print(f"{fault.call}{by}{account}, calls {fault.numbers}: {fault.kind} ({faults.KINDS[fault.kind]})")
     print("Mend it with `make mend`.")
     return 0
 
