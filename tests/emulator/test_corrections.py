@@ -300,13 +300,21 @@ class TestTakingARole:
             {"RoleSessionName": "scan#1"},
             {"RoleSessionName": "arn:aws:states"},
             {"RoleSessionName": "x" * 65},
-            {"RoleSessionName": "scan", "DurationSeconds": 3601},
         ],
     )
     def test_a_bad_session_is_a_validation_error(self, aws: Account, request_: dict[str, Any]) -> None:
         sts = aws.assume(aws.role("sts:AssumeRole")).client("sts")
         with pytest.raises(ClientError) as raised:
             sts.assume_role(RoleArn=aws.admin, **request_)
+        assert error_code(raised) == "ValidationError"
+
+    def test_a_role_that_is_taken_by_a_role_lasts_an_hour(self, aws: Account) -> None:
+        long = self.trusting(aws, {})
+        aws.iam.update_role(RoleName=long.rpartition("/")[2], MaxSessionDuration=7200)
+        sts = aws.assume(aws.role("sts:AssumeRole")).client("sts")
+        sts.assume_role(RoleArn=long, RoleSessionName="scan", DurationSeconds=3600)
+        with pytest.raises(ClientError, match="role chaining") as raised:
+            sts.assume_role(RoleArn=long, RoleSessionName="scan", DurationSeconds=3601)
         assert error_code(raised) == "ValidationError"
 
     def test_a_session_lasts_as_long_as_its_role_allows(self, aws: Account) -> None:
