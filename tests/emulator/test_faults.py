@@ -375,7 +375,7 @@ class TestLateCalls:
         (("lambda:scan", "error"), r"CALL must be lambda: and one of acquire_lock, .*, got 'lambda:scan'"),
         (
             ("s3:GetObject", "error"),
-            r"CALL must begin with lambda:, dynamodb:, .* events:, such as iam:ListUsers, got 's3:GetObject'",
+            r"CALL must begin with lambda:, dynamodb:, .* organizations:, such as iam:ListUsers, got 's3:GetObject'",
         ),
         (("", "error"), r"CALL must begin with .*, got ''"),
         (("iam:ListUsers", "explode"), r"FAULT must be one of throttled, .* for iam:ListUsers, got 'explode'"),

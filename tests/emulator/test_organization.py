@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from tests.emulator.conftest import Account
     from tests.local_aws.aws.emulator import Emulator
     from tests.local_aws.aws.fleet import Fleet
+    from tests.local_aws.aws.member_role import Trust
 
 MEMBER_ROLE = "iam-user-monitor-member"
+EXTERNAL_ID = "5f0c6c8e-0e4b-4e0f-9d1c-3b8f0f6f2a11"
 
 # Takes a role with what the event says, lists users with it, and says how each was answered.
 FUNCTION = """
@@ -67,7 +69,17 @@ def powerless(aws: Account) -> str:
 @pytest.fixture(scope="module")
 def made(local_aws: Emulator, aws: Account, reader: str, powerless: str) -> Fleet:
     """Make a fleet of two accounts that can be scanned, and the two that cannot."""
-    return fleet.make(local_aws, 2, 5, [reader, powerless, aws.admin])
+    return fleet.make(local_aws, 2, 5, trust(reader, powerless, aws.admin))
+
+
+def trust(*roles: str) -> Trust:
+    """Return what a member role trusts: these roles."""
+    return {
+        "role_name": MEMBER_ROLE,
+        "monitor_account_id": ACCOUNT_ID,
+        "monitor_role_arns": list(roles),
+        "external_id": EXTERNAL_ID,
+    }
 
 
 def arn_of(account_id: str) -> str:
@@ -76,7 +88,7 @@ def arn_of(account_id: str) -> str:
 
 def taken(aws: Account, session: boto3.Session, account_id: str, **request: str) -> boto3.Session:
     """Return a session of the member role of an account, taken by another session."""
-    given = {"RoleSessionName": "scan", "ExternalId": fleet.EXTERNAL_ID, **request}
+    given = {"RoleSessionName": "scan", "ExternalId": EXTERNAL_ID, **request}
     asked = {name: value for name, value in given.items() if value}
     sts: Any = session.client("sts")
     credentials = sts.assume_role(RoleArn=arn_of(account_id), **asked)["Credentials"]
@@ -141,7 +153,7 @@ def test_the_suspended_account_lets_nobody_in(local_aws: Emulator, aws: Account,
     assert local_aws.client("iam", member.account_id).get_role(RoleName=MEMBER_ROLE)
 
 
-@pytest.mark.parametrize("external_id", ["", "another", fleet.EXTERNAL_ID.upper()])
+@pytest.mark.parametrize("external_id", ["", "another", EXTERNAL_ID.upper()])
 def test_without_the_external_id_nobody_gets_in(aws: Account, made: Fleet, reader: str, external_id: str) -> None:
     account_id = made.members[0].account_id
     assert refused(lambda: taken(aws, aws.assume(reader), account_id, ExternalId=external_id)) == "AccessDenied"
@@ -225,7 +237,8 @@ def test_who_got_in_may_read_the_users_and_nothing_else(aws: Account, made: Flee
 def test_cloudformation_makes_the_role_of_the_template(local_aws: Emulator, made: Fleet, reader: str) -> None:
     """The same engine that a StackSet uses, where the fleet has filled the template in by itself."""
     account_id = "210999999999"
-    given = member_role.parameters(ACCOUNT_ID, [reader, reader + "-2"], fleet.EXTERNAL_ID)
+    trusted = trust(reader, f"{reader}-2")
+    given = member_role.parameters(trusted)
     local_aws.client("cloudformation", account_id).create_stack(
         StackName="member",
         TemplateBody=member_role.TEMPLATE.read_text(),
@@ -234,7 +247,7 @@ def test_cloudformation_makes_the_role_of_the_template(local_aws: Emulator, made
     )
     iam = local_aws.client("iam", account_id)
     role = eventually(lambda: role_of(iam), "the stack makes no role", seconds=10)
-    wanted = member_role.properties(given)
+    wanted = member_role.properties(trusted)
     assert role is not None
     assert role["AssumeRolePolicyDocument"] == wanted["AssumeRolePolicyDocument"]
     assert (role["MaxSessionDuration"], role["Description"]) == (wanted["MaxSessionDuration"], wanted["Description"])
@@ -353,7 +366,7 @@ def function(aws: Account) -> str:
 def listed(aws: Account, made: Fleet, function: str, **more: Any) -> list[Any]:
     """Return what a function tells of the first two accounts: how many users, or what was refused, and how."""
     roles = [arn_of(member.account_id) for member in made.members[:2]]
-    answers, failed = aws.invoke(function, {"roles": roles, "external_id": fleet.EXTERNAL_ID, **more})
+    answers, failed = aws.invoke(function, {"roles": roles, "external_id": EXTERNAL_ID, **more})
     assert not failed, answers
     found: list[Any] = answers
     return found
@@ -396,7 +409,7 @@ def test_an_invocation_fails_for_the_account_of_its_payload(
     local_aws: Emulator, aws: Account, made: Fleet, function: str
 ) -> None:
     account = made.members[0].account_id
-    payload = {"roles": [], "external_id": fleet.EXTERNAL_ID}
+    payload = {"roles": [], "external_id": EXTERNAL_ID}
     states: dict[str, Any] = {
         "Call": {
             "Type": "Task",

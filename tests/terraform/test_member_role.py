@@ -9,14 +9,20 @@ import pytest
 import yaml
 
 from tests.local_aws.aws import member_role
+from tests.local_aws.aws.member_role import Trust
 from tests.support.paths import TERRAFORM
 from tests.terraform.plans import Planner
 
 MODULE = TERRAFORM / "modules" / "member_role"
 REFUSALS = "refusals.tftest.hcl"
-MONITOR = "123456789012"
-ROLES = [f"arn:aws:iam::{MONITOR}:role/iam-user-monitor-{step}" for step in ("list-users", "read-posture")]
-EXTERNAL_ID = "5f0c6c8e-0e4b-4e0f-9d1c-3b8f0f6f2a11"
+TRUST: Trust = {
+    "role_name": "audit",
+    "monitor_account_id": "123456789012",
+    "monitor_role_arns": [
+        f"arn:aws:iam::123456789012:role/iam-user-monitor-{step}" for step in ("list-users", "read-posture")
+    ],
+    "external_id": "5f0c6c8e-0e4b-4e0f-9d1c-3b8f0f6f2a11",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +61,12 @@ def test_its_variables_refuse_bad_values(planner: Planner, tmp_path: Path) -> No
 
 
 def test_terraform_makes_the_role_of_the_template(planner: Planner, module: Path) -> None:
-    variables = {"monitor_account_id": MONITOR, "monitor_role_arns": ROLES, "external_id": EXTERNAL_ID}
+    variables = {"name" if name == "role_name" else name: value for name, value in TRUST.items()}
 
     planned = {one.address: one.values for one in planner.plan(module, variables)}
 
     role, policy = planned["aws_iam_role.member"], planned["aws_iam_role_policy.member"]
-    wanted = member_role.properties(member_role.parameters(MONITOR, ROLES, EXTERNAL_ID))
+    wanted = member_role.properties(TRUST)
     (inline,) = wanted["Policies"]
     assert planned.keys() == {"aws_iam_role.member", "aws_iam_role_policy.member"}
     assert json.loads(role["assume_role_policy"]) == wanted["AssumeRolePolicyDocument"]
@@ -76,9 +82,18 @@ def test_terraform_makes_the_role_of_the_template(planner: Planner, module: Path
 def test_it_may_do_what_the_functions_do_in_their_own_account() -> None:
     used = set(re.findall(r'"(iam:\w+)"', (TERRAFORM / "steps.tf").read_text()))
 
-    (policy,) = member_role.properties(member_role.parameters(MONITOR, ROLES, EXTERNAL_ID))["Policies"]
+    (policy,) = member_role.properties(TRUST)["Policies"]
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert set(statement["Action"]) == used
+
+
+def test_the_deployment_knows_the_role_by_the_same_name() -> None:
+    deployment = (TERRAFORM / "variables.tf").read_text().partition('variable "member_role_name"')[2]
+    template = yaml.safe_load(member_role.TEMPLATE.read_text())
+
+    for text in (deployment, (MODULE / "variables.tf").read_text()):
+        (default, *_) = re.findall(r'default +(?:=) "(.*)"', text)
+        assert default == template["Parameters"]["Name"]["Default"]
 
 
 def test_template_and_variables_ask_for_the_same() -> None:

@@ -128,7 +128,7 @@ def test_break_refuses_what_it_does_not_know() -> None:
 
 def test_the_help_of_break_names_all_it_knows() -> None:
     (line,) = [line for line in make("help").stdout.splitlines() if "make break" in line]
-    for name in ("CALL=", "FAULT=", "NUMBERS=", "BY=", "ACCOUNT="):
+    for name in ("CALL=", "FAULT=", "NUMBERS=", "BY=", "ACCOUNT"):
         assert name in line
 
 

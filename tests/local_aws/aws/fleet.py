@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tests.local_aws.aws import ACCOUNT_ID, member_role, organization, past, users
+from tests.local_aws.aws import member_role, organization, past, users
 from tests.local_aws.aws.past import Call
 from tests.local_aws.errors import LocalAwsError
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.local_aws.aws.emulator import Emulator
-
-EXTERNAL_ID = "5f0c6c8e-0e4b-4e0f-9d1c-3b8f0f6f2a11"
-"""What the roles ask for, unless told otherwise."""
+    from tests.local_aws.aws.member_role import Trust
 
 MAX_ACCOUNTS = 3000
 """As many as a run can have: its history has room for no more."""
@@ -66,10 +64,8 @@ class Fleet:
         The ID of every organizational unit by its path, such as ``Workloads/Production``; of the root by the empty one.
     """
 
-    management: str
     members: tuple[Member, ...]
     units: dict[str, str]
-    external_id: str
 
 
 def parse_count(text: str) -> int:
@@ -89,9 +85,7 @@ def make(
     aws: Emulator,
     count: int,
     users_each: int,
-    monitor_role_arns: list[str],
-    *,
-    external_id: str = EXTERNAL_ID,
+    trust: Trust,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Fleet:
     """Create so many accounts that can be scanned, with so many users each, and the two that cannot.
@@ -99,13 +93,13 @@ def make(
     Parameters
     ----------
     aws
-        An emulator in which they are not there yet. Its own account is the management account and the monitoring one.
-    monitor_role_arns
-        The roles that may read them.
+        An emulator in which they are not there yet. Its own account is the management account.
+    trust
+        Who may read them: the output ``member_role_trust`` of the deployment.
     progress
         Called with the number of accounts done.
     """
-    role = member_role.properties(member_role.parameters(ACCOUNT_ID, monitor_role_arns, external_id))
+    role = member_role.properties(trust)
     units = organization.found(aws, [account for account, _ in _accounts(count)])
     members = []
     for account, has_role in _accounts(count):
@@ -114,7 +108,7 @@ def make(
             make_role(aws, account.account_id, role)
         members.append(Member(account, tuple(names), has_role))
         progress(len(members))
-    return Fleet(ACCOUNT_ID, tuple(members), units, external_id)
+    return Fleet(tuple(members), units)
 
 
 def make_role(aws: Emulator, account_id: str, role: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import yaml
 
@@ -16,22 +16,32 @@ TEMPLATE = TERRAFORM / "modules" / "member_role" / "stackset.yaml"
 _RESOURCE = "MemberRole"
 
 
-def parameters(monitor_account_id: str, monitor_role_arns: list[str], external_id: str) -> dict[str, str]:
-    """Return the parameters of the template that have no default, as CloudFormation takes them: text."""
+class Trust(TypedDict):
+    """What the role has to trust, as the output ``member_role_trust`` of a deployment says it."""
+
+    role_name: str
+    monitor_account_id: str
+    monitor_role_arns: list[str]
+    external_id: str
+
+
+def parameters(trust: Trust) -> dict[str, str]:
+    """Return the parameters of the template, as CloudFormation takes them: text."""
     return {
-        "MonitorAccountId": monitor_account_id,
-        "MonitorRoleArns": ",".join(monitor_role_arns),
-        "ExternalId": external_id,
+        "Name": trust["role_name"],
+        "MonitorAccountId": trust["monitor_account_id"],
+        "MonitorRoleArns": ",".join(trust["monitor_role_arns"]),
+        "ExternalId": trust["external_id"],
     }
 
 
-def properties(given: Mapping[str, str]) -> dict[str, Any]:
-    """Return the properties of the role, an ``AWS::IAM::Role``, with these parameters filled in."""
-    template = yaml.safe_load(TEMPLATE.read_text())
-    values: dict[str, Any] = {}
-    for name, parameter in template["Parameters"].items():
-        text = given[name] if name in given else parameter["Default"]
-        values[name] = text.split(",") if parameter["Type"] == "CommaDelimitedList" else text
+def properties(trust: Trust) -> dict[str, Any]:
+    """Return the properties of the role, an ``AWS::IAM::Role``, with the parameters filled in."""
+    template, given = yaml.safe_load(TEMPLATE.read_text()), parameters(trust)
+    values: dict[str, Any] = {
+        name: given[name].split(",") if parameter["Type"] == "CommaDelimitedList" else given[name]
+        for name, parameter in template["Parameters"].items()
+    }
     filled: dict[str, Any] = _filled_in(template["Resources"][_RESOURCE]["Properties"], values)
     return filled
 
