@@ -100,7 +100,7 @@ variable "member_external_id" {
   default     = null
 
   validation {
-    condition     = var.member_external_id == null ? true : can(regex("^[A-Za-z0-9_+=,.@:/-]{2,1224}$", var.member_external_id))
+    condition     = var.member_external_id == null ? true : length(var.member_external_id) >= 2 && length(var.member_external_id) <= 1224 && can(regex("^[A-Za-z0-9_+=,.@:/-]+$", var.member_external_id))
     error_message = "member_external_id must be 2 to 1,224 letters, digits and _+=,.@:/-, got \"${coalesce(var.member_external_id, "null")}\"."
   }
 }
