@@ -1,5 +1,5 @@
 # Few alarms, each of which means something. An alarm costs $0.10 a month for each metric that it watches, the five
-# metrics of the scans cost $0.30 each, and a scan of 100 users every hour costs about $0.35 a month besides. Fourteen
+# metrics of the scans cost $0.30 each, and a scan of 100 users every hour costs about $0.40 a month besides. Fourteen
 # metrics keep that below $3.30 a month, and a fifteenth where changes are told to a topic; tests/terraform holds the alarms
 # to it.
 #
@@ -41,12 +41,12 @@ locals {
 
   scan_dimensions = { StateMachineArn = local.state_machine_arn }
   look_at_the_log = "Look further: the saved query ${var.name_prefix}/errors in Logs Insights, and the dashboard ${var.name_prefix}."
-  redrive_it      = "Open the newest failed execution of the state machine ${var.name_prefix} in the Step Functions console: its cause says what went wrong and how far the scan got. Mend that, then choose Redrive: the scan resumes where it stopped."
+  redrive_it      = "Open the newest failed execution of the state machine ${var.name_prefix} in the Step Functions console: its cause says what went wrong, how far the scan got and what to do. Mend that, then choose Redrive, within 14 days: the scan resumes where it stopped. Without a redrive only this scan stays incomplete: the next one lists everybody anew."
 
   all_alarms = {
     scan-failed = {
       enabled     = true
-      description = "A scan failed, timed out or was stopped: this scan is no full picture of the account. ${local.redrive_it} ${local.look_at_the_log}"
+      description = "A scan failed, timed out or was stopped. Unless its cause says that it is COMPLETE, it is no full picture of the account, and nothing is announced of it. ${local.redrive_it} ${local.look_at_the_log}"
       metrics = {
         failed    = { namespace = "AWS/States", name = "ExecutionsFailed", dimensions = local.scan_dimensions }
         timed_out = { namespace = "AWS/States", name = "ExecutionsTimedOut", dimensions = local.scan_dimensions }
@@ -61,7 +61,7 @@ locals {
     }
     records-missing = {
       enabled            = true
-      description        = "Users were listed but could not be recorded, or a scan ended in an error: the manifest of this scan is not COMPLETE. ${local.redrive_it} ${local.look_at_the_log}"
+      description        = "Users were listed but could not be recorded, or a scan ended in an error: this scan is INCOMPLETE, FAILED or ABORTED, so it is no full picture of the account, and nothing is announced of it. ${local.redrive_it} ${local.look_at_the_log}"
       metrics            = { errors = { namespace = local.metric_namespace, name = "Errors", dimensions = {} } }
       statistic          = "Sum"
       comparison         = "GreaterThanThreshold"
@@ -72,7 +72,7 @@ locals {
     }
     no-success = {
       enabled     = var.schedule_enabled && local.success_window_hours > 0
-      description = "No scan has succeeded within ${local.success_window_hours} hours (it takes up to an hour more to say so): users come and go unrecorded. Look whether the rule ${local.schedule_name} is enabled and whether executions of the state machine ${var.name_prefix} start, fail, or end in ScanSkipped because another one holds the lock. Then start one by hand; its success ends this alarm. Right after the deployment it is normal until the first scan has ended. Where the schedule is rarer than the window, set success_window_hours. ${local.look_at_the_log}"
+      description = "No scan has succeeded within ${local.success_window_hours} hours (it takes up to an hour more to say so): users come and go unrecorded, and no change is announced. Look in the EventBridge console whether the rule ${local.schedule_name} is enabled, and in the Step Functions console whether executions of the state machine ${var.name_prefix} start, fail, or end in ScanSkipped because another one holds the lock. Then start one by hand; its success ends this alarm. Right after the deployment it is normal until the first scan has ended. Where the schedule is rarer than the window, set success_window_hours. ${local.look_at_the_log}"
       metrics     = { success = { namespace = local.metric_namespace, name = "Success", dimensions = {} } }
       statistic   = "Sum"
       comparison  = "LessThanThreshold"
@@ -85,7 +85,7 @@ locals {
     }
     scan-slow = {
       enabled            = true
-      description        = "A scan took more than 80 % of scan_timeout_seconds (${var.scan_timeout_seconds} s); a longer one will be ended as TIMED_OUT. Compare the dashboard's users and throttles: if there are many more users, raise scan_timeout_seconds; if the table or IAM throttles, find who else uses them. Look further: the saved query ${var.name_prefix}/slow-executions in Logs Insights."
+      description        = "A scan took more than 80 % of scan_timeout_seconds (${var.scan_timeout_seconds} s); its records are all right, but a longer one will be ended as TIMED_OUT. Compare the dashboard's users and throttles: if there are many more users, raise scan_timeout_seconds; if the table or IAM throttles, find who else uses them. Look further: the saved query ${var.name_prefix}/slow-executions in Logs Insights."
       metrics            = { duration = { namespace = local.metric_namespace, name = "Duration", dimensions = {} } }
       statistic          = "Maximum"
       comparison         = "GreaterThanThreshold"
@@ -121,7 +121,7 @@ locals {
     }
     posture-failing = {
       enabled     = local.posture_enabled
-      description = "The function ${local.function_names.read_posture} has failed in ${local.lasting}: users are recorded, but not what they could get in with or what they may do, and findings are UNKNOWN. Read why in the log group ${local.function_log_group_names.read_posture} or in the latest scan's manifest: most often a service control policy or the permissions boundary denies one of ${join(", ", local.posture_actions)}. Mend it, and the next scan has everything again. What is not wanted can be switched off: credential_report_enabled, authorization_details_enabled. ${local.look_at_the_log}"
+      description = "The function ${local.function_names.read_posture} has failed in ${local.lasting}: users are recorded, but not what they could get in with or what they may do, and findings are UNKNOWN. Read why in the log group ${local.function_log_group_names.read_posture} (\"Step failed\", \"Posture is missing\"): most often a service control policy or the permissions boundary denies one of ${join(", ", local.posture_actions)}. Mend it, and the next scan has everything again; what the scans until then lack stays unknown. What is not wanted can be switched off: credential_report_enabled, authorization_details_enabled. ${local.look_at_the_log}"
       metrics     = { errors = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.function_names.read_posture } } }
       statistic   = "Sum"
       comparison  = "GreaterThanThreshold"
@@ -135,7 +135,7 @@ locals {
     }
     changes-failing = {
       enabled     = var.change_events_enabled
-      description = "The function ${local.function_names.publish_changes} has failed in ${local.lasting}: scans succeed, but nobody is told what they found changed. Nothing is lost: the next publication that succeeds announces everything since the last one. Read why in the log group ${local.function_log_group_names.publish_changes}. AccessDenied: a service control policy, the permissions boundary or the policy of the bus denies one of its calls. EventsRefused: the bus (event_bus_name) refused events for good. IndexBehind: the table's index lags. What is not wanted can be switched off: change_events_enabled. ${local.look_at_the_log}"
+      description = "The function ${local.function_names.publish_changes} has failed in ${local.lasting}: scans succeed and records are complete, but nobody is told what they found changed. The next publication that succeeds announces everything since the last one. Read why in the log group ${local.function_log_group_names.publish_changes} (\"Step failed\"). AccessDenied: a service control policy, the permissions boundary or the policy of the bus denies one of its calls. EventsRefused: the bus (event_bus_name) takes none from here; or it will never take some, which are lost as events: the command iam-user-monitor changes still tells them. IndexBehind: the table's index lags behind its writes; it mends itself unless table-throttled rings, too. What is not wanted can be switched off: change_events_enabled. ${local.look_at_the_log}"
       metrics     = { errors = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.function_names.publish_changes } } }
       statistic   = "Sum"
       comparison  = "GreaterThanThreshold"
@@ -148,7 +148,7 @@ locals {
     }
     dead-letters = {
       enabled     = true
-      description = "An event was given up. A queue that was idle for six hours sends no metrics, and takes up to 15 minutes to begin again: the first message is seen that late. Receive the message in the SQS console; its attributes say why. In ${local.schedule_dead_letters_name}: a tick of the schedule started no scan; start one by hand. In ${local.clean_up_dead_letters_name}: a scan that ended early is not recorded as ended; look at the execution that the message names, and redrive it.${local.tell_changes ? " In ${local.changes_dead_letters_name}: a change that could not be told to the topic of changes; the message is the event." : ""} Then delete the message, which ends this alarm."
+      description = "An event was given up. A queue that was idle for six hours sends no metrics, and takes up to 15 minutes to begin again: the first message is seen that late. Receive the message in the SQS console; its attributes say why. In ${local.schedule_dead_letters_name}: a tick of the schedule started no scan; start one by hand. In ${local.clean_up_dead_letters_name}: a scan that ended early is not recorded as ended; look at the execution that the message names, and redrive it.${local.tell_changes ? " In ${local.changes_dead_letters_name}: a change that the topic of changes was not told: its policy or key may not admit EventBridge; the message is the event." : ""} Then delete the message, which ends this alarm."
       metrics = {
         for queue, name in merge(
           { clean_up = local.clean_up_dead_letters_name, schedule = local.schedule_dead_letters_name },

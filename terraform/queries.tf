@@ -1,5 +1,6 @@
 # Saved queries, in Logs Insights under the folder of this deployment. Their messages and keys are those that
-# functions/shared/metrics.py and functions/acquire_lock log; tests/terraform compares them.
+# functions/shared/metrics.py, functions/shared/step.py and functions/acquire_lock log; tests/terraform runs the queries on
+# such lines.
 
 locals {
   end_messages = ["Scan completed successfully", "Scan completed with errors", "Scan failed"]
@@ -18,10 +19,10 @@ locals {
     }
     errors = {
       log_groups = values(local.function_log_group_names)
-      # The second half is what Lambda itself writes when a function ends without a word.
+      # The last part is what Lambda itself writes when a function ends without a word.
       query = <<-QUERY
-        fields @timestamp, level, state, message, error_type, error_message, exception_name, execution_arn, @log
-        | filter level in ["ERROR", "CRITICAL"] or message = "Scan completed with errors" or @message like /Task timed out|Runtime exited|Runtime\.\w+Error|errorType/
+        fields @timestamp, level, state, message, error_type, error_message, execution_arn, @log, @message
+        | filter level in ["ERROR", "CRITICAL"] or message = "Scan completed with errors" or @message like /Task timed out|Runtime exited|Runtime\.\w+Error/
         | sort @timestamp desc
         | limit 200
       QUERY

@@ -23,6 +23,7 @@ from functions.shared.errors import (
 from functions.shared.model import State
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step
+from functions.table.manifest import Status
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
@@ -92,8 +93,16 @@ _ADVICE = {
 }
 
 
+_COMPLETE = (
+    "The scan is COMPLETE all the same: every user is recorded, and the next scan runs when the lock is free. "
+    "Redriven, this execution only announces what changed, if it has not, and frees the lock."
+)
+
+
 def _what_next(state: State) -> str:
     error = state["error"].get("Error", "") if "error" in state else ""
+    if "error" not in state and state.get("outcome", {}).get("status") == Status.COMPLETE:
+        return _COMPLETE
     return _ADVICE.get(error, _RESUME.capitalize())
 
 

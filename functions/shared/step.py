@@ -8,6 +8,7 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
+from functions.shared.causes import MAX_MESSAGE_LENGTH
 from functions.shared.errors import named
 from functions.shared.run import Run
 
@@ -35,8 +36,9 @@ def step(state: str) -> Callable[[Handler], Handler]:
     """Wrap the handler of one state of the workflow.
 
     Every log line of the invocation carries the state's name, execution_arn, account_id, scan_timestamp and attempt, so
-    that one query on an execution shows its whole story. An AWS error that the workflow has a name for is raised under
-    that name; all other exceptions pass unchanged.
+    that one query on an execution shows its whole story, the error that ends an invocation included: what Lambda itself
+    writes of it is a text that names no execution. An AWS error that the workflow has a name for is raised under that
+    name; all other exceptions pass unchanged.
 
     Parameters
     ----------
@@ -50,8 +52,11 @@ def step(state: str) -> Callable[[Handler], Handler]:
             logger.append_keys(state=state, request_id=getattr(context, "aws_request_id", None), **_story_of(event))
             try:
                 return handler(event, context)
-            except ClientError as error:
-                name = named(error)
+            except Exception as error:
+                name = named(error) if isinstance(error, ClientError) else None
+                told = name or error
+                message = str(told)[:MAX_MESSAGE_LENGTH]
+                logger.error("Step failed", error_type=type(told).__name__, error_message=message)
                 if name is None:
                     raise
                 raise name from error

@@ -85,7 +85,7 @@ def tell(
     if listing.missing and reader.waits_for(scan):
         raise IndexBehind(
             f"the index yields {listing.found:,} of the {scan.records_written:,} records of scan "
-            f"{scan.scan_timestamp}; they are told of when it does"
+            f"{scan.scan_timestamp} so far; what it holds is told when the index has caught up"
         )
     detection = detect(
         picture,

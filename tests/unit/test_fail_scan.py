@@ -58,6 +58,17 @@ def test_an_input_that_was_refused_is_not_to_be_redriven(clock: Clock, stepfunct
         fail(clock, stepfunctions, {"error": {"Error": "InvalidInput", "Cause": "no object"}, "redrive_count": 0})
 
 
+def test_whoever_is_called_for_a_lock_alone_hears_that_nothing_is_missing(
+    clock: Clock, stepfunctions: FakeStepFunctions
+) -> None:
+    done = {"scan": scan(), "cursor": cursor(page=1, users=3), "release_lock_error": {"Error": "X", "Cause": "why"}}
+
+    with pytest.raises(ScanFailed, match=r"The lock frees itself .* The scan is COMPLETE all the same: every user is"):
+        fail(clock, stepfunctions, {**done, "outcome": outcome("COMPLETE")})
+    with pytest.raises(ScanFailed, match="Redrive this execution to resume the scan at its checkpoint"):
+        fail(clock, stepfunctions, {**done, "outcome": outcome("INCOMPLETE")})
+
+
 @pytest.mark.parametrize(
     "state",
     [

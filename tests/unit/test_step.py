@@ -75,6 +75,16 @@ def test_a_warm_function_does_not_keep_the_identifiers_of_the_run_before() -> No
     }  # fmt: skip
 
 
+def test_the_error_that_ends_a_step_is_a_line_that_names_the_run() -> None:
+    with captured_logs() as lines, pytest.raises(AccessDenied):
+        failing_with("AccessDeniedException")(EVENT, Context())
+
+    (line,) = lines()
+    assert (line["level"], line["message"], line["error_type"]) == ("ERROR", "Step failed", "AccessDenied")
+    assert "the message" in line["error_message"]
+    assert (line["state"], line["execution_arn"], line["attempt"]) == ("ListUsers", ME, 2)
+
+
 @pytest.mark.parametrize("value", ["", "0", "1001", "12.5", "-1", "x", "²"])
 def test_a_bad_environment_variable_is_named_with_its_value_and_range(
     monkeypatch: pytest.MonkeyPatch, value: str
