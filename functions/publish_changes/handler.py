@@ -57,7 +57,7 @@ def handler(event: Event, context: LambdaContext) -> Published:
 def log_refusal(refusal: Refusal) -> None:
     """Log an event that will never be taken."""
     logger.error(
-        "EventBridge will never take an event",
+        "EventBridge will never take this event; it is lost as an event, not from the records",
         error_type=refusal.code,
         error_message=refusal.message,
         detail_type=refusal.detail_type,
@@ -106,12 +106,19 @@ class Publisher:
         while (due := self._due()) is not None:
             if self.clock() >= deadline:
                 done["status"] = "BEHIND"
-                logger.warning("Changes are left to announce", next_scan=due[1].scan_timestamp, **done)
+                logger.warning(
+                    "The time is over; the next publication announces what is left",
+                    next_scan=due[1].scan_timestamp,
+                    **done,
+                )
                 break
             self._announce(*due, done)
         logger.info("Changes published", asked_by=run.scan_timestamp, **done)
         if done["refused"]:
-            raise EventsRefused(f"EventBridge will never take {done['refused']} events; the log says which and why")
+            raise EventsRefused(
+                f"EventBridge will never take {done['refused']} events, and they are not sent again; the log lines "
+                "before say which and why, and the command `iam-user-monitor changes` tells what was in them"
+            )
         return done
 
     def _due(self) -> tuple[Cursor, RecordedScan] | None:
@@ -123,7 +130,9 @@ class Publisher:
                 scan = next((one for one in self._scans(cursor) if one.scan_timestamp == name), None)
                 if scan is not None:
                     return cursor, scan
-                logger.warning("A scan has expired before it was announced", scan=name)
+                logger.warning(
+                    "A scan has expired before it was announced; the next one announces what it found", scan=name
+                )
                 self.announcements.give_up(cursor)
                 continue
             scan = walk.first(one for one in self._scans(cursor) if one.manifest.outcome["publish"])
@@ -156,6 +165,8 @@ class Publisher:
                 events=sent,
                 refused=refused,
                 counts=detection.counts,
+                # Without hyphens: a query must quote a name that has some.
+                findings={name.replace("-", "_"): users for name, users in detection.picture.findings.items()},
             )
         else:
             logger.info("Another call has announced the scan", scan=scan.scan_timestamp)
@@ -165,7 +176,9 @@ class Publisher:
         detailed = walk.details_of(
             self.reader,
             scan,
-            lambda why: logger.warning("The scan's authorization details cannot be read any longer", error_message=why),
+            lambda why: logger.warning(
+                "The scan's authorization details are gone; its deletions wait for the next scan", error_message=why
+            ),
         )
         options = cursor.plan.options
         return walk.tell(self.reader, scan, self._picture(cursor), detailed=detailed, options=options).detection
@@ -177,7 +190,11 @@ class Publisher:
         try:
             return self.announcements.picture(cursor.picture)
         except Unreadable as error:
-            logger.warning("What was announced is taken from the records instead", error_message=str(error))
+            logger.warning(
+                "What was announced so far cannot be read; the records of the last announced scan take its place",
+                scan=cursor.scan_timestamp,
+                error_message=str(error),
+            )
         last = next((one for one in self.reader.scans() if one.scan_timestamp == cursor.scan_timestamp), None)
         if last is None or not last.trusted:
             return None

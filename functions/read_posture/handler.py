@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -149,7 +150,7 @@ def read_posture(
     sections = Sections(credential_report=report_source.section, authorization=details_source.section)
     for name, source in (("credential_report", report_source), ("authorization", details_source)):
         if source.error is not None:
-            logger.warning("Posture is missing", section=name, **source.section)
+            logger.warning("Posture is missing; the scan goes on without it", section=name, **source.section)
     _check_anything([source for source in (report_source, details_source) if source.section["state"] != "OFF"])
 
     found = posture.Posture(
@@ -161,7 +162,9 @@ def read_posture(
     if found.report or found.authorization:
         now = int(timestamps.now().timestamp())
         kept = posture.store(dynamodb, table_name, run.scan_timestamp, found, now=now, keys=Keys(run.member))
-    logger.info("Posture read", chunks=kept["chunks"], sections=sections)
+    logger.info(
+        "Posture read", chunks=kept["chunks"], sections=sections, credential_report_age_hours=_age_in_hours(report)
+    )
     root = report.root if report is not None else None
     return Posture(sections=sections, root=root, id=kept["id"], chunks=kept["chunks"])
 
@@ -172,7 +175,7 @@ def _ask_for_report(iam: "IAMClient") -> ClientError | BotoCoreError | None:
         iam.generate_credential_report()
     except (ClientError, BotoCoreError) as error:
         # A report from before may be there all the same; IAM may have no capacity for a new one (LimitExceeded).
-        logger.warning("IAM makes no new credential report", error_message=str(error))
+        logger.warning("IAM makes no new credential report; the last one may do", error_message=str(error))
         return error
     return None
 
@@ -209,8 +212,17 @@ def _read_report(
     return credential_report.parse(answer["Content"], timestamps.to_seconds(answer["GeneratedTime"]))
 
 
+def _age_in_hours(report: Report | None) -> float | None:
+    """Return how old the report is: queries of logs cannot reckon with the time in its section."""
+    return round(_age(report) / timedelta(hours=1), 2) if report is not None else None
+
+
+def _age(report: Report) -> timedelta:
+    return timestamps.now() - timestamps.parse(report.generated)
+
+
 def _section_of(report: Report) -> Section:
-    stale = timestamps.now() - timestamps.parse(report.generated) > credential_report.STALE_AFTER
+    stale = _age(report) > credential_report.STALE_AFTER
     return Section(state="STALE" if stale else "CURRENT", generated_time=report.generated, users=len(report.rows))
 
 
@@ -228,7 +240,10 @@ def _read_details(iam: "IAMClient", details: Details, until: float, clock: Calla
         if page["Marker"] == marker.get("Marker"):
             raise ValueError("IAM answered a page of the authorization details with the marker it was asked for")
         if clock() >= until:
-            raise OutOfTime(f"the authorization details were not read to their end, {len(details.identities)} users")
+            raise OutOfTime(
+                f"there was no time to read the authorization details to their end: {len(details.identities)} users "
+                "were read, and are not used, since who is missing from them would pass for deleted"
+            )
         marker = {"Marker": page["Marker"]}
 
 

@@ -87,6 +87,12 @@ class Picture:
     controls: frozenset[str] = frozenset()
     """The controls that have said OK or FINDING of anybody: what one of them says first of all is no news."""
 
+    @property
+    def findings(self) -> dict[str, int]:
+        """By control, of how many users it is a finding, as last known. Not of a control that never told anything."""
+        found = Counter(name for entry in self.users.values() for name in _findings_of(entry))
+        return {name: found[name] for name in findings.BY_NAME if name in self.controls}
+
     def to_plain(self, *, activity: bool = False) -> dict[str, Any]:
         """Return this in what JSON can hold. Without activity, it is the same as long as nothing changes."""
         return {

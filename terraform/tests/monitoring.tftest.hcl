@@ -372,6 +372,15 @@ run "what_is_not_done_cannot_fail" {
     condition     = length(setintersection(keys(aws_cloudwatch_metric_alarm.all), ["posture-failing", "changes-failing"])) == 0
     error_message = "There must be no alarm on what is switched off."
   }
+
+  # What nobody logs would be an empty widget, as if nothing were wrong.
+  assert {
+    condition = [
+      for widget in jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets :
+      regex("(\\w+)`(?: and `\\w+`)? (?:is|are) false", widget.properties.markdown)[0] if widget.type != "metric"
+    ] == ["change_events_enabled", "change_events_enabled", "credential_report_enabled", "credential_report_enabled"]
+    error_message = "A widget whose lines nobody logs must say why it shows nothing."
+  }
 }
 
 run "a_daily_cron_expression_may_miss_one_scan" {
@@ -447,13 +456,13 @@ run "the_dashboard_shows_what_the_functions_emit" {
 
   assert {
     condition = toset([
-      for metric in flatten([for widget in jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets : [for metric in widget.properties.metrics : metric[1] if metric[0] == "IAMUserMonitor"]]) : metric
+      for metric in flatten([for widget in jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets : [for metric in try(widget.properties.metrics, []) : metric[1] if metric[0] == "IAMUserMonitor"]]) : metric
     ]) == toset([for name in regexall("add_metric\\(\"(\\w+)\"", file("../functions/shared/metrics.py")) : name[0]])
     error_message = "The dashboard must show exactly the metrics of the scans."
   }
 
   assert {
-    condition     = length(jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets) == 10 && output.dashboard_name == "iam-user-monitor"
+    condition     = length(jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets) == 14 && output.dashboard_name == "iam-user-monitor"
     error_message = "A widget is missing."
   }
 
@@ -462,6 +471,24 @@ run "the_dashboard_shows_what_the_functions_emit" {
       for name in values(output.lambda_function_names) : length(regexall("\"FunctionName\",\"${name}\"", one(aws_cloudwatch_dashboard.scans).dashboard_body)) == 2
     ])
     error_message = "Errors and throttles of every function must be shown."
+  }
+}
+
+run "the_widgets_of_logs_search_logs_that_are_there" {
+  command = plan
+
+  assert {
+    condition = [
+      for widget in jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets :
+      contains(values(output.log_group_names), regex("^SOURCE '([^']+)' \\| ", widget.properties.query)[0]) && widget.properties.region == "eu-west-1"
+      if widget.type == "log"
+    ] == [true, true, true, true]
+    error_message = "Findings, changes, the age of the credential report, and the posture of the latest scans must be shown."
+  }
+
+  assert {
+    condition     = length(distinct([for widget in jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets : "${widget.x} ${widget.y}"])) == 14
+    error_message = "A widget hides another one."
   }
 }
 

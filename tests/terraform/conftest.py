@@ -1,4 +1,4 @@
-"""A checkout in miniature, and a stand-in for the ``terraform`` program."""
+"""The deployment as it is planned; a checkout in miniature, and a stand-in for the ``terraform`` program."""
 
 import os
 import shutil
@@ -10,6 +10,13 @@ import pytest
 from tests.local_aws.deploy import terraform_install as install
 from tests.local_aws.deploy.terraform import Terraform
 from tests.support.paths import REPOSITORY
+from tests.terraform.plans import Planned, Planner
+
+
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> list[Planned]:
+    """Plan the deployment with the most alarms, once for all who look at it."""
+    return Planner(tmp_path_factory.mktemp("planned")).plan(variables={"change_email": "team@example.com"})
 
 
 def make_program(path: Path, script: str) -> Path:

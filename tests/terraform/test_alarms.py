@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.terraform.alarms import Alarm, CloudWatch, Series, name_of
-from tests.terraform.plans import Planner
+from tests.terraform.plans import Planned
 
 HOUR = 60
 DAY = 24 * HOUR
@@ -37,9 +37,7 @@ ONE_POINT_RINGS = {
 
 
 @pytest.fixture(scope="module")
-def alarms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Alarm]:
-    """Plan the deployment with the most alarms, and return them."""
-    planned = Planner(tmp_path_factory.mktemp("alarms")).plan(variables={"change_email": "team@example.com"})
+def alarms(planned: list[Planned]) -> dict[str, Alarm]:
     return {
         one.values["alarm_name"].removeprefix("iam-user-monitor-"): Alarm(one.values)
         for one in planned

@@ -10,6 +10,7 @@ from functions.shared.run import Run
 from functions.table import detection
 from functions.table.announcement import Announcements
 from functions.table.detection import Options
+from functions.table.findings import CONTROLS
 from tests.support.logs import captured_logs
 from tests.support.publishing import EPOCH, Faults, Interrupted, World, everybody, refusal, user
 
@@ -571,6 +572,27 @@ def test_a_bus_that_throttles_is_asked_as_long_as_there_is_time(world: World) ->
 
     with pytest.raises(Throttled, match="did not take 1 events"):
         publisher.publish(Run("arn:aws:states:us-east-1:1:execution:m:r", EPOCH, 1, EPOCH), seconds=100)
+
+
+def test_the_log_counts_what_each_control_finds_as_last_known() -> None:
+    """And nothing of a control that has told nothing: the root user is in no manifest here."""
+    world = World()
+    without = everybody(alice={"mfa_active": False, "password_enabled": True})
+    unknown = dict.fromkeys(("credential_report_time", "password_enabled", "mfa_active"))
+
+    found = [logged_findings(world, users) for users in (without, everybody(alice=unknown), everybody())]
+
+    assert [findings["console_no_mfa"] for findings in found] == [1, 1, 0]
+    assert {name for findings in found for name in findings} == {
+        control.name.replace("-", "_") for control in CONTROLS if not control.of_root
+    }
+
+
+def logged_findings(world: World, users: dict[str, dict[str, Any]]) -> dict[str, int]:
+    with captured_logs() as lines:
+        scan_and_publish(world, users)
+    (line,) = [line for line in lines() if line["message"] == "Scan announced"]
+    return dict(line["findings"])
 
 
 def test_no_log_holds_a_user(world: World) -> None:

@@ -272,7 +272,7 @@ def test_without_the_details_there_is_the_report(scene: Scene, error: str) -> No
         "state": "CURRENT", "generated_time": "2026-01-31T09:00:00Z", "users": 2,
     }, "how both go together is not known"  # fmt: skip
     assert kept(scene, found).of(ALICE.listed).keys() == {"credential_report_time", "password_enabled", "mfa_active"}
-    (line,) = [line for line in lines() if line["message"] == "Posture is missing"]
+    (line,) = [line for line in lines() if line["message"].startswith("Posture is missing")]
     assert (line["level"], line["section"], line["error_type"]) == ("WARNING", "authorization", section["error_type"])
 
 
@@ -457,6 +457,15 @@ def test_a_variable_that_cannot_be_read_is_named(
     monkeypatch.setenv(name, value)
     with pytest.raises(InvalidConfiguration, match=f"{name} is '"):
         handler({"run": run_event()}, Context())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("iam", "hours"), [(FakeIam(), 1.0), (FakeIam(get="AccessDenied"), None)])
+def test_the_log_tells_how_old_the_report_is(scene: Scene, iam: FakeIam, hours: float | None) -> None:
+    """A dashboard cannot reckon with the time in ``sections``."""
+    with captured_logs() as lines:
+        read(scene, iam)
+
+    assert lines()[-1].get("credential_report_age_hours") == hours
 
 
 @pytest.mark.usefixtures("configured", "iam_of_the_function")
