@@ -107,7 +107,8 @@ def write_records(
     """Write the records, 25 a call, sending again only what DynamoDB left unprocessed.
 
     Throttling is normal here: all records of a scan share one key of the index. The wait between the rounds grows
-    exponentially with full jitter, as the API's documentation asks for; boto3's batch_writer would send again at once.
+    exponentially with full jitter, as the API's documentation asks for; boto3's batch_writer would send again at once,
+    and the SDK's own wait, half a second at first, would leave the index idle (``clients.dynamodb``).
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def write_records(
         unprocessed: list[dict[str, Any]] = []
         for start in range(0, len(pending), ITEMS_PER_CALL):
             requests = pending[start : start + ITEMS_PER_CALL]
-            # A round of calls that are all throttled takes longer than the margin.
+            # A round of calls that all hang takes longer than the margin.
             unprocessed += _write(dynamodb, table_name, requests) if clock() < deadline else requests
         # Progress shows that the table keeps up: the wait starts small again.
         attempt = attempt + 1 if len(unprocessed) == len(pending) else 1

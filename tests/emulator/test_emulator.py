@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from tests.emulator.conftest import Account
-from tests.local_aws.aws import ACCOUNT_ID, emulator, meter
+from tests.local_aws.aws import ACCOUNT_ID, emulator, index_limit, meter
 from tests.local_aws.errors import LocalAwsError
 from tests.local_aws.processes import is_alive
 from tests.support.paths import REPOSITORY
@@ -376,6 +377,53 @@ def test_calls_are_counted_and_take_as_long_as_asked(local_aws: Emulator) -> Non
             assert 0 < measured["cpu_seconds"] <= measured["seconds"] - latency_ms / 1000 + 0.02
     finally:
         meter.begin(local_aws)
+
+
+def test_a_key_of_an_index_takes_so_much_a_second(local_aws: Emulator, aws: Account) -> None:
+    # Given an index of which a key takes 30 write units a second, and items of one KB and of two
+    table = aws.name("limited")
+    aws.tables.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("id", "scan")],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by-scan",
+                "KeySchema": [{"AttributeName": "scan", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+    def write(count: int, kb: int, **key: str) -> int:
+        """Return how many items come back."""
+        index = {name: {"S": value} for name, value in key.items()}
+        items = [{"id": {"S": str(number)}, "text": {"S": "x" * (kb * 1024 - 100)}, **index} for number in range(count)]
+        requests = [{"PutRequest": {"Item": item}} for item in items]
+        answer = aws.tables.batch_write_item(RequestItems={table: requests})
+        return len(answer["UnprocessedItems"].get(table, []))
+
+    once: Any = local_aws.session().client("dynamodb", config=Config(retries={"total_max_attempts": 1}))
+    index_limit.begin(local_aws, 30)
+    try:
+        # When more is written at once than a second brings
+        came_back = write(25, 2, scan="a")
+        # Then the rest comes back, and is not written
+        assert 8 <= came_back <= 10
+        assert aws.tables.scan(TableName=table, Select="COUNT")["Count"] == 25 - came_back
+        # And a call of which nothing is written fails, as long as nothing has come in
+        one = {"PutRequest": {"Item": {"id": {"S": "a"}, "scan": {"S": "a"}}}}
+        with pytest.raises(ClientError, match="ProvisionedThroughputExceeded"):
+            [once.batch_write_item(RequestItems={table: [one]}) for _ in range(100)]
+        # But another key has its own second, and what is not in the index needs none
+        assert (write(25, 1, scan="b"), write(25, 2)) == (0, 0)
+        facts = index_limit.read(local_aws)
+        assert facts["throttled"] >= came_back + 1
+        assert facts["units"] >= 2 * (25 - came_back) + 25
+    finally:
+        index_limit.begin(local_aws, 0)
+    assert write(25, 2, scan="a") == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells of a process as it is")

@@ -246,6 +246,13 @@ async def _unprocessed(handle: Any, method: str, path: str, headers: Any, body: 
     request = json.loads(body)
     kept = {table: items[:1] for table, items in request["RequestItems"].items()}
     rest = {table: items[1:] for table, items in request["RequestItems"].items() if items[1:]}
+    return await write_some(handle, method, path, headers, request, kept, rest, query)
+
+
+async def write_some(
+    handle: Any, method: str, path: str, headers: Any, request: Any, kept: Any, rest: Any, query: Any
+) -> Any:
+    """Write what is kept of a BatchWriteItem's RequestItems, and give the rest back as UnprocessedItems."""
     response = await handle(method, path, headers, json.dumps({**request, "RequestItems": kept}).encode(), query)
     if response[0] != 200:
         return response

@@ -53,11 +53,11 @@ class _Meter:
             if operation == "BatchWriteItem":
                 items = [one["PutRequest"]["Item"] for requests in request["RequestItems"].values() for one in requests]
                 self.records += len(items)
-                self.record_bytes += sum(map(_size, items))
+                self.record_bytes += sum(map(size_of, items))
             elif operation == "PutItem":
                 # Of what is kept in parts, the sort key begins with what it is.
                 sort_key = request["Item"].get("scan_timestamp", {}).get("S", "")
-                self.kept_bytes[sort_key.partition("#")[0]] += _size(request["Item"])
+                self.kept_bytes[sort_key.partition("#")[0]] += size_of(request["Item"])
 
     def invoked(self, function: str, seconds: float, cpu_seconds: float, memory_mb: float) -> None:
         with self._lock:
@@ -93,16 +93,16 @@ def _write_units(operation: str, request: dict[str, Any]) -> int:
     """
     if operation == "BatchWriteItem":
         requests = [one for requests in request["RequestItems"].values() for one in requests]
-        return sum(2 * math.ceil(_size(one["PutRequest"]["Item"]) / _WRITE_UNIT_BYTES) for one in requests)
+        return sum(2 * math.ceil(size_of(one["PutRequest"]["Item"]) / _WRITE_UNIT_BYTES) for one in requests)
     if operation == "TransactWriteItems":
         # Two in the table, for preparing and committing, and one in the index; a check writes nothing there.
         return sum(2 if "ConditionCheck" in action else 3 for action in request["TransactItems"])
     if operation == "PutItem":
-        return 2 * math.ceil(_size(request["Item"]) / _WRITE_UNIT_BYTES)
+        return 2 * math.ceil(size_of(request["Item"]) / _WRITE_UNIT_BYTES)
     return {"UpdateItem": 4, "DeleteItem": 2}.get(operation, 0)
 
 
-def _size(item: dict[str, dict[str, Any]]) -> int:
+def size_of(item: dict[str, dict[str, Any]]) -> int:
     """Return the size of an item, in bytes (DynamoDB developer guide, "Item sizes and formats")."""
     return sum(len(name.encode()) + _size_of(value) for name, value in item.items())
 

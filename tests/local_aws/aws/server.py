@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.local_aws.aws import corrections, fault_injection, faults, meter, organization, past
+from tests.local_aws.aws import corrections, fault_injection, faults, index_limit, meter, organization, past
 
 _ROUND_TRIP_SECONDS = 0.01
 
@@ -42,6 +42,7 @@ def main() -> None:
     os.chdir(arguments.work_dir)
 
     corrections.install_all(without=arguments.without)
+    index_limit.install()  # before the meter, which counts and delays the throttled calls, too
     meter.install()
     fault_injection.install()
     past.install()
@@ -62,6 +63,7 @@ def _with_orders(app: Any) -> Any:
     """Take orders of the tests beside MiniStack's own requests."""
     orders = {
         faults.ROUTE: fault_injection.answer,
+        index_limit.ROUTE: index_limit.answer,
         meter.ROUTE: meter.answer,
         organization.ROUTE: organization.answer,
         past.ROUTE: past.answer,
