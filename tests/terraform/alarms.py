@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 Series = Mapping[int, Sequence[float]]
@@ -22,6 +24,24 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": lambda value, threshold: value > threshold,
     "LessThanThreshold": lambda value, threshold: value < threshold,
 }
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    """The values of a metric in the order of the minutes that they were sent in: most minutes have none."""
+
+    minutes: Sequence[int]
+    values: Sequence[Sequence[float]]
+
+    @classmethod
+    def of(cls, series: Series) -> _Timeline:
+        minutes = sorted(series)
+        return cls(minutes, [series[minute] for minute in minutes])
+
+    def between(self, begin: int, end: int) -> list[float]:
+        """Return the values that were sent from one minute on, and before another one."""
+        first, last = bisect_left(self.minutes, begin), bisect_left(self.minutes, end)
+        return [value for sent in self.values[first:last] for value in sent]
 
 
 @dataclass(frozen=True)
@@ -50,14 +70,14 @@ class Alarm:
 
     planned: Mapping[str, Any]
 
-    @property
+    @cached_property
     def metrics(self) -> dict[str, Mapping[str, Any]]:
         """The metrics that it watches, by their id in the expression; "" is a metric that is named directly."""
         if self.planned.get("metric_name"):
             return {"": self.planned}
         return {query["id"]: query["metric"][0] for query in self.planned["metric_query"] if query["metric"]}
 
-    @property
+    @cached_property
     def expression(self) -> str:
         """The metric math, empty where a metric is named directly."""
         return next(
@@ -74,12 +94,15 @@ class Alarm:
         """Return for every minute whether it rings. ``sent`` has the values of the metrics, by :func:`name_of`."""
         ringing = False
         states = {}
+        timelines = {
+            identifier: _Timeline.of(sent.get(name_of(metric), {})) for identifier, metric in self.metrics.items()
+        }
         for now in minutes:
-            ringing = self._rings(cloudwatch, sent, now, ringing)
+            ringing = self._rings(cloudwatch, timelines, now, ringing)
             states[now] = ringing
         return states
 
-    def _rings(self, cloudwatch: CloudWatch, sent: Mapping[str, Series], now: int, rang: bool) -> bool:
+    def _rings(self, cloudwatch: CloudWatch, sent: Mapping[str, _Timeline], now: int, rang: bool) -> bool:
         wanted = self.planned["evaluation_periods"]
         needed = self.planned.get("datapoints_to_alarm") or wanted
         points = self._points(cloudwatch, sent, now, wanted + cloudwatch.looks_back_further)
@@ -97,16 +120,18 @@ class Alarm:
             return bool(sum(breaching) >= needed) if len(newest) == wanted else rang
         return bool(sum([*breaching, *[missing == "breaching"] * (wanted - len(newest))]) >= needed)
 
-    def _points(self, cloudwatch: CloudWatch, sent: Mapping[str, Series], now: int, number: int) -> list[float | None]:
+    def _points(
+        self, cloudwatch: CloudWatch, sent: Mapping[str, _Timeline], now: int, number: int
+    ) -> list[float | None]:
         """Return the points that are compared to the threshold, the oldest first, None where there is none."""
         values: dict[str, list[float | None]] = {}
         for identifier, metric in self.metrics.items():
             length = int(metric["period"] / 60)
             end = now - now % length + length if cloudwatch.on_the_clock else now + 1
-            series = sent.get(name_of(metric), {})
+            timeline = sent[identifier]
             statistic = _STATISTICS[metric.get("stat") or metric["statistic"]]
             values[identifier] = [
-                _point(series, range(begin, begin + length), statistic, now)
+                statistic(found) if (found := timeline.between(begin, min(begin + length, now + 1))) else None
                 for begin in range(end - number * length, end, length)
             ]
         if not self.expression:
@@ -129,8 +154,3 @@ def name_of(metric: Mapping[str, Any]) -> str:
     """Return the name of a metric: its namespace, its own name, and the values of its dimensions."""
     dimensions = metric.get("dimensions") or {}
     return " ".join([metric["namespace"], metric["metric_name"], *(dimensions[name] for name in sorted(dimensions))])
-
-
-def _point(series: Series, minutes: range, statistic: Callable[[Sequence[float]], float], now: int) -> float | None:
-    sent = [value for minute in minutes if minute <= now for value in series.get(minute, ())]
-    return statistic(sent) if sent else None
