@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ import pytest
 from tests.local_aws.deploy.terraform import Terraform
 from tests.local_aws.deploy.terraform_install import required_provider_version, satisfies
 from tests.support.paths import REPOSITORY
+from tests.support.provider import resident
 
 TESTS = REPOSITORY / "terraform" / "tests"
 REFUSALS = "refusals.tftest.hcl"
 
 
 @pytest.fixture(scope="module")
-def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
     """Copy the configuration with its tests, and all that they look at; nothing of it talks to an AWS."""
     terraform = Terraform(
         work_dir=tmp_path_factory.mktemp("configuration"),
@@ -30,7 +32,8 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     terraform.init()
     shutil.copytree(TESTS, terraform.directory / "tests", ignore=shutil.ignore_patterns(REFUSALS))
     shutil.copytree(REPOSITORY / "functions", terraform.work_dir / "functions")
-    return terraform
+    with resident(terraform):
+        yield terraform
 
 
 def run(terraform: Terraform, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.provider import resident
 from tests.terraform.plans import Planned, Planner
 
 CONFIGURATION = REPOSITORY / "terraform"
@@ -15,8 +17,10 @@ EXAMPLES = ("alarms-to-slack", "central-bus", "events-to-slack", "existing-key",
 
 
 @pytest.fixture(scope="module")
-def planner(tmp_path_factory: pytest.TempPathFactory) -> Planner:
-    return Planner(tmp_path_factory.mktemp("module"))
+def planner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
+    planner = Planner(tmp_path_factory.mktemp("module"))
+    with resident(planner.terraform):
+        yield planner
 
 
 def of_type(planned: list[Planned], kind: str) -> list[Planned]:
