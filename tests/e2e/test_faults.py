@@ -477,7 +477,7 @@ def recorded(deployment: Deployment, execution: scan.Execution) -> list[str]:
 
 
 def manifest(deployment: Deployment, execution: scan.Execution) -> dict[str, Any]:
-    return scan.collect(deployment.aws.client, deployment.outputs, execution).manifest
+    return scan.manifest_of(deployment.aws.client, deployment.outputs, execution)
 
 
 def has_metrics(deployment: Deployment, execution: scan.Execution, attempts: set[int]) -> bool:

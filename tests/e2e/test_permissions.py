@@ -206,7 +206,7 @@ class Account:
         )
 
     def _manifest(self, execution: Execution) -> dict[str, Any]:
-        return scan.collect(self.deployment.aws.client, self.deployment.outputs, execution).manifest
+        return scan.manifest_of(self.deployment.aws.client, self.deployment.outputs, execution)
 
     def tick(self) -> str:
         """Let the schedule's rule hear an event, which it answers as it does its schedule."""

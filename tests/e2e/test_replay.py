@@ -165,4 +165,4 @@ def end_of(deployment: Deployment, execution: scan.Execution) -> scan.Invocation
 
 
 def _reported(deployment: Deployment, execution: scan.Execution) -> Any:
-    return scan.collect(deployment.aws.client, deployment.outputs, execution).manifest.get("reported")
+    return scan.manifest_of(deployment.aws.client, deployment.outputs, execution).get("reported")

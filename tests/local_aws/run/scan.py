@@ -232,27 +232,33 @@ def collect(clients: Clients, outputs: Mapping[str, Any], execution: Execution) 
     table, index = outputs["dynamodb_table_name"], outputs["scan_index_name"]
     timestamp = execution.scan_timestamp
     dynamodb = clients("dynamodb")
-    everything = [
-        _plain(item) for page in dynamodb.get_paginator("scan").paginate(TableName=table) for item in page["Items"]
-    ]
+    # All of the table, for the index is what is judged by it.
+    recorded = dynamodb.get_paginator("scan").paginate(
+        TableName=table,
+        FilterExpression="scan_timestamp = :scan",
+        ExpressionAttributeValues={":scan": {"S": timestamp}},
+    )
     indexed = dynamodb.get_paginator("query").paginate(
         TableName=table,
         IndexName=index,
         KeyConditionExpression="scan_timestamp = :scan",
         ExpressionAttributeValues={":scan": {"S": timestamp}},
     )
-    manifest = dynamodb.get_item(
-        TableName=table, Key={"user_name": {"S": "__scan__"}, "scan_timestamp": {"S": f"scan#{timestamp}"}}
-    )
     lock = dynamodb.get_item(TableName=table, Key=LOCK_KEY, ConsistentRead=True).get("Item")
     return Facts(
         scan_timestamp=timestamp,
-        records=[item for item in everything if item["scan_timestamp"] == timestamp],
+        records=[_plain(item) for page in recorded for item in page["Items"]],
         indexed_names=[item["user_name"]["S"] for page in indexed for item in page["Items"]],
         metrics={name: _metric(clients("cloudwatch"), name, execution) for name in METRICS},
         lock=_plain(lock) if lock else None,
-        manifest=_plain(manifest.get("Item", {})),
+        manifest=manifest_of(clients, outputs, execution),
     )
+
+
+def manifest_of(clients: Clients, outputs: Mapping[str, Any], execution: Execution) -> dict[str, Any]:
+    """Return the manifest of an execution's scan; empty where there is none."""
+    key = {"user_name": {"S": "__scan__"}, "scan_timestamp": {"S": f"scan#{execution.scan_timestamp}"}}
+    return _plain(clients("dynamodb").get_item(TableName=outputs["dynamodb_table_name"], Key=key).get("Item", {}))
 
 
 def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], retention_days: int) -> list[Check]:
