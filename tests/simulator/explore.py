@@ -353,9 +353,25 @@ def summary(result: Result) -> str:
     return "; ".join(what for _, _, what in result.deviations)
 
 
+def forget() -> None:
+    """Forget what was learnt: states from which all goes well, what handlers do, and how worlds begin."""
+    KNOWN.clear()
+    MEMORY.clear()
+    BEGINNINGS.clear()
+
+
 @contextlib.contextmanager
-def installed() -> Iterator[None]:
-    """Be :func:`_installed`, with the garbage collector almost at rest: the worlds leave many cycles."""
+def installed(*, keep: bool = False) -> Iterator[None]:
+    """Be :func:`_installed`, with the garbage collector almost at rest: the worlds leave many cycles.
+
+    Parameters
+    ----------
+    keep
+        Whether to go on with what was learnt before, and to leave it to the next: functions, definition and invariants
+        must be the same. Who keeps it calls :func:`forget` in the end.
+    """
+    if not keep:
+        forget()
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
@@ -365,9 +381,8 @@ def installed() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-        KNOWN.clear()
-        MEMORY.clear()
-        BEGINNINGS.clear()
+        if not keep:
+            forget()
 
 
 @contextlib.contextmanager

@@ -5,12 +5,24 @@ import pytest
 from tests.simulator import explore, mutants, stories
 from tests.simulator.explore import Story
 from tests.simulator.mutants import MUTANTS, Mutant
+from tests.simulator.world import MEMORY
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.clause.replace(" ", "-"))
 def test_a_clause_can_be_taken_out(mutant: Mutant) -> None:
     with explore.installed(), mutant.applied():
         pass
+
+
+def test_a_mutant_is_not_spared_what_was_learnt_of_the_fence() -> None:
+    with explore.installed(keep=True):
+        explore.randomly(range(3))
+    assert explore.KNOWN
+    assert MEMORY.first
+
+    with explore.installed(), MUTANTS[0].applied():
+        assert not explore.KNOWN
+        assert not MEMORY.first
 
 
 @pytest.mark.parametrize("clause", ["lock and manifest in one transaction", "a page is saved in its turn"])

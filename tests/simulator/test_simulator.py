@@ -21,7 +21,7 @@ def assert_none_found(extent: Extent) -> None:
 def look_at(seeds: range, *, announced: bool | None = None) -> None:
     """Look at the interleavings of these seeds; every kind of event that they are for must have been among them."""
     due = ANNOUNCED_KINDS if announced else BUDGET.keys() - ANNOUNCED_KINDS
-    with explore.installed():
+    with explore.installed(keep=True):
         extent = explore.randomly(seeds, announced=announced)
     assert_none_found(extent)
     assert extent.interleavings == len(seeds)
@@ -41,7 +41,7 @@ ANNOUNCED_SEEDS = [range(start, start + 750) for start in (0, 750)]
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("setting", "bound", "at_least"), BOUNDS)
 def test_every_interleaving_up_to_a_bound_keeps_the_invariants(setting: Setting, bound: int, at_least: int) -> None:
-    with explore.installed():
+    with explore.installed(keep=True):
         extent = explore.exhaustively(setting, bound)
     assert_none_found(extent)
     print(f"{setting}, up to {bound} events: {extent.runs} runs, {extent.spared} more that join them")
