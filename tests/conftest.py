@@ -1,13 +1,14 @@
 """What all tests share."""
 
-import functools
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import Loader
 
 # A test that reaches for AWS by mistake must fail, not find the credentials of whoever runs it.
 _CREDENTIALS = {
@@ -79,14 +80,13 @@ def _take_the_region() -> None:
 
 
 def _read_botocore_data_once() -> None:
-    """Let all sessions of botocore share the descriptions of the services.
+    """Let all sessions of botocore share what they know of the services.
 
-    Every test with a mocked AWS has sessions of its own, and would parse megabytes of JSON for each client: half of
-    what such a test takes.
+    Every test with a mocked AWS has sessions of its own. Each would parse megabytes of JSON, and look through the
+    folders of four hundred services.
     """
-    load_file, loader = JSONFileLoader.load_file, JSONFileLoader()
-    load_once = functools.cache(lambda path: load_file(loader, path))
-    JSONFileLoader.load_file = lambda self, file_path: load_once(file_path)  # type: ignore[method-assign]
+    known: defaultdict[tuple[str, ...], dict[Any, Any]] = defaultdict(dict)
+    Loader._cache = property(lambda self: known[tuple(self.search_paths)], lambda self, _: None)  # type: ignore[attr-defined]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
