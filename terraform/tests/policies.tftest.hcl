@@ -161,7 +161,7 @@ run "each_step_may_do_exactly_its_work" {
   }
 
   assert {
-    condition     = strcontains(file("../functions/table/lock.py"), "\"user_name\": \"${local.lock_key}\"") && strcontains(file("../functions/table/manifest.py"), "MANIFEST_USER_NAME = \"${local.manifest_key}\"")
+    condition     = alltrue([for name, key in { LOCK = local.lock_key, MANIFEST = local.manifest_key } : strcontains(file("../functions/table/keys.py"), "${name}_USER_NAME = \"${key}\"")])
     error_message = "The keys in the policies are not those of the functions."
   }
 }

@@ -53,7 +53,7 @@ def test_a_schema_is_one(change: str) -> None:
 def test_a_schema_leaves_room_for_what_may_come_and_for_nothing_else() -> None:
     counts = dict.fromkeys((*KINDS, "unconfirmed_deletions", "suspected_deletions"), 0)
     end = {
-        **dict.fromkeys(("user_name", "user_id", "before", "after", "previous_scan_timestamp")),
+        **dict.fromkeys(("account_name", "user_name", "user_id", "before", "after", "previous_scan_timestamp")),
         **{name: [] for name in ("attributes", "findings_opened", "findings_closed")},
         **{"version": "1", "id": "x", "account_id": "123456789012", "summary": "x", "change": "scan_completed"},
         **{"scan_timestamp": "2026-01-31T10:00:00Z", "execution_arn": "arn:aws:states:x:123456789012:execution:m:r"},
