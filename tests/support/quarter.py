@@ -21,7 +21,9 @@ WEEKS = 12
 NO_REPORT = 4
 """The scan, by its number, that got no credential report: of 2 February."""
 FAILED = "2026-02-20T10:00:00Z"
-EVIL = 'O\'Brien & "sons"</script><script>document.title="taken"</script>'
+EVIL = 'O\'Brien & "sons"<!--<script>document.title="taken"'
+"""A name. A "/" is in none: it would be another account's."""
+EVIL_BOUNDARY = f'arn:aws:iam::{ACCOUNT}:policy/</script><script>document.title="taken"</script>'
 WEIRD_PATH = '/a"b\\c/'
 
 MALLORY_FROM, OSCAR_UNTIL = 5, 9
@@ -82,7 +84,8 @@ def _people(users: int, number: int, moment: datetime, report: datetime | None) 
     yield "oscar", _known("AIDAOSCAR", report, **admin, mfa_active=number >= OSCAR_UNTIL)
     stale = None if report is None else moment - timedelta(hours=6)
     yield "peggy", _known("AIDAPEGGY", stale, mfa_active=True)
-    yield EVIL, _known("AIDAEVIL", report, arn=f"arn:aws:iam::{ACCOUNT}:user{WEIRD_PATH}evil", groups=["a<b>&'c'"])
+    hostile = {"arn": f"arn:aws:iam::{ACCOUNT}:user{WEIRD_PATH}evil", "permissions_boundary": EVIL_BOUNDARY}
+    yield EVIL, _known("AIDAEVIL", report, **hostile, groups=["a<b>&'c'"])
     # Recreated in the third scan, and renamed in the sixth.
     carol = "carol" if number < 6 else "carol.jones"
     born = "2024-05-06T08:00:00Z" if number < 3 else text(FIRST + timedelta(weeks=3, hours=-5))
