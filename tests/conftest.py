@@ -47,6 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: what calculates beside what waits, and no long file alone at the end."""
     order = (
         "simulator/test_simulator",
+        "e2e/test_faults",
+        "e2e/test_deployment",
         "e2e",
         "statemachine/test_fault_matrix",
         "statemachine/test_workflow",
