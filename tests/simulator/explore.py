@@ -446,8 +446,9 @@ class _Environment(dict[str, str]):
         return name in World.current.environment
 
 
-def _emit(outcome: dict[str, Any], *, execution_arn: str, **about: Any) -> None:
-    World.current.call("stdout", "emit", {"execution_arn": execution_arn, "outcome": {**about, **outcome}})
+def _emit(outcome: dict[str, Any], run: Any) -> None:
+    told = {"execution_arn": run.execution_arn, "outcome": {"scan_timestamp": run.scan_timestamp, **outcome}}
+    World.current.call("stdout", "emit", told)
 
 
 def _replace_defaults(stack: contextlib.ExitStack, names: dict[str, Any], replace: dict[Any, Any]) -> None:

@@ -98,7 +98,7 @@ TWO_WRITES = f"""            nothing = {NO_CONDITION}
             self.dynamodb.transact_write_items(TransactItems=[nothing, writes[1]])
 """
 SAY, NOTE = (
-    """    emit(outcome, execution_arn=run.execution_arn, scan_timestamp=run.scan_timestamp)
+    """    emit(outcome, run)
     log_end(outcome, error)
 """,
     "    fence.mark_reported(run)\n",
@@ -131,7 +131,7 @@ MUTANTS = [
            "a page saved in between is listed again: more work, and no wrong answer"),
     Mutant("beginning raises the sequence", FENCE, "known.sequence if again else known.sequence + 1", "known.sequence",
            "as the first: a page of a former attempt must be believed by mistake to pass for the next one"),
-    Mutant("a skipped run is noted", FENCE, "if self._skip(run, holder, trigger, retention_days):", "if True:"),
+    Mutant("a skipped run is noted", FENCE, "if self._skip(run, holder, retention_days):", "if True:"),
     Mutant("a manifest is its execution's", FENCE, '_MINE = "#execution_arn = :execution_arn"',
            '_MINE = "(#execution_arn = :execution_arn OR attribute_exists(user_name))"'),
     Mutant("what an attempt ended with goes with the next", FENCE,
@@ -169,8 +169,8 @@ MUTANTS = [
     Mutant("events are sent before the cursor moves", PUBLISH_CHANGES, SEND + IF_SETTLED,
            "        sent = refused = 0\n" + IF_SETTLED + INDENTED_SEND, announced=True),
     Mutant("a plan is made where there is none", ANNOUNCEMENT,
-           'self._write(_update("SET #next = :planned", _NOTHING_PLANNED, cursor, planned=planned))',
-           f'self._write({{**_update("SET #next = :planned", "", cursor, planned=planned), {ALWAYS}}})',
+           'self._write(self._update("SET #next = :planned", _NOTHING_PLANNED, cursor, planned=planned))',
+           f'self._write({{**self._update("SET #next = :planned", "", cursor, planned=planned), {ALWAYS}}})',
            announced=True),
     Mutant("the cursor moves where it was planned to", ANNOUNCEMENT, '"TableName": self.table_name, **move}',
            f'"TableName": self.table_name, **move, {ALWAYS}}}', announced=True),

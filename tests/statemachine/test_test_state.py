@@ -74,20 +74,21 @@ POSTURE = {
 # What each task is given, in the shapes of the state data.
 INPUTS: dict[str, dict[str, Any]] = {
     "AcquireLock": {"trigger": "manual"},
-    "ReadPosture": {"acquired": True, "complete": False, "scan": SCAN, "cursor": CURSOR},
-    "ListUsers": {"scan": SCAN, "cursor": CURSOR, "posture": POSTURE},
+    "ReadPosture": {"acquired": True, "complete": False, "lock": "lock", "scan": SCAN, "cursor": CURSOR},
+    "ListUsers": {"lock": "lock", "scan": SCAN, "cursor": CURSOR, "posture": POSTURE},
     "WriteBatch": {"run": {}, "scan": SCAN, "batch": {"users": [USER]}, "listed_at": LISTED["listed_from"]},
     "SaveProgress": {
+        "lock": "lock",
         "scan": SCAN,
         "cursor": CURSOR,
         "posture": POSTURE,
         "page": {"count": 1, "next_marker": None, "restarted": False, **LISTED},
         "writes": [{"written": 1, "failed": 0, "throttled": 0}],
     },
-    "EmitMetrics": {"scan": SCAN, "cursor": CURSOR},
-    "PublishChanges": {"scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
-    "ReleaseLock": {"scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
-    "FailScan": {"scan": SCAN, "cursor": CURSOR, "error": {"Error": "AccessDenied", "Cause": "{}"}},
+    "EmitMetrics": {"lock": "lock", "scan": SCAN, "cursor": CURSOR},
+    "PublishChanges": {"lock": "lock", "scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
+    "ReleaseLock": {"lock": "lock", "scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
+    "FailScan": {"lock": "lock", "scan": SCAN, "cursor": CURSOR, "error": {"Error": "AccessDenied", "Cause": "{}"}},
 }
 
 
@@ -210,14 +211,14 @@ def test_a_result_leads_to_the_next_state(client: Any, state: str) -> None:
     assert (answer["status"], answer.get("nextState")) == ("SUCCEEDED", TASKS[state].get("Next")), answer
     output = json.loads(answer["output"])
     expected = {
-        "AcquireLock": {"acquired", "complete", "scan", "cursor"},
-        "ReadPosture": {"acquired", "complete", "scan", "cursor", "posture"},
-        "ListUsers": {"scan", "cursor", "posture", "page"},
+        "AcquireLock": {"acquired", "complete", "lock", "scan", "cursor"},
+        "ReadPosture": {"acquired", "complete", "lock", "scan", "cursor", "posture"},
+        "ListUsers": {"lock", "scan", "cursor", "posture", "page"},
         "WriteBatch": {"written", "failed", "throttled"},
-        "SaveProgress": {"scan", "cursor", "posture"},
-        "EmitMetrics": {"scan", "cursor", "outcome"},
-        "PublishChanges": {"scan", "cursor", "outcome", "changes"},
-        "ReleaseLock": {"scan", "cursor", "outcome"},
+        "SaveProgress": {"lock", "scan", "cursor", "posture"},
+        "EmitMetrics": {"lock", "scan", "cursor", "outcome"},
+        "PublishChanges": {"lock", "scan", "cursor", "outcome", "changes"},
+        "ReleaseLock": {"lock", "scan", "cursor", "outcome"},
     }.get(state)
     assert expected is None or set(output) == expected
 
