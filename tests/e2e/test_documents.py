@@ -59,7 +59,7 @@ def test_the_deployment_and_its_removal_go_as_documented(checkout: Path, tmp_pat
                 env={**os.environ, **aws.client_env(), **answers},
                 capture_output=True,
                 text=True,
-                timeout=300,
+                timeout=600,
                 check=False,
             )
             assert done.returncode == 0, done.stdout + done.stderr
@@ -96,7 +96,7 @@ def test_a_failed_run_is_redriven_to_its_end_as_the_documents_say(checkout: Path
         env={**environment, "PATH": f"{installed.parent}{os.pathsep}{environment['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
 

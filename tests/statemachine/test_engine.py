@@ -23,7 +23,7 @@ class Held:
     def __call__(self, step: str, event: Any, handler: Callable[[Any], Any]) -> Any:
         if step == self.step and not self.go.is_set():
             self.waits.set()
-            assert self.go.wait(20)
+            assert self.go.wait(60)
         return handler(event)
 
 
@@ -39,7 +39,7 @@ def test_an_execution_is_stopped_before_a_handler_begins(step: str) -> None:
     with engine(page_size=2, batch_size=2, invoke=held) as running:
         running.create_users(["a", "b", "c"])
         arn = running.start()
-        assert held.waits.wait(20)
+        assert held.waits.wait(60)
         before = running.items()
         # When it is stopped while the function has not begun yet
         running.stop(arn)
@@ -61,7 +61,7 @@ def test_an_execution_is_stopped_before_its_own_call() -> None:
     held = Held("release_lock")
     with engine(invoke=held) as running:
         arn = running.start()
-        assert held.waits.wait(20)
+        assert held.waits.wait(60)
         running.stop(arn)
         assert running.wait(arn).status == "ABORTED"
         assert running.lock() is not None
@@ -76,7 +76,7 @@ def test_a_call_left_behind_by_a_stop_does_not_reach_the_redriven_run() -> None:
     with engine(page_size=2, invoke=held) as running:
         running.create_users(["a", "b", "c"])
         arn = running.start()
-        assert held.waits.wait(20)
+        assert held.waits.wait(60)
         running.stop(arn)
         running.wait(arn)
         finished: list[str] = []
@@ -86,7 +86,7 @@ def test_a_call_left_behind_by_a_stop_does_not_reach_the_redriven_run() -> None:
         eventually(lambda: running.invocations.count("list_users") == 2, "no second call is made")
         assert describe(running, arn)["status"] == "RUNNING"
         held.go.set()
-        redriving.join(20)
+        redriving.join(60)
         running.settle()
         assert finished == ["SUCCEEDED"]
         assert running.invocations.count("list_users") == 3, "two pages, and the call left behind"
@@ -97,7 +97,7 @@ def test_the_end_of_the_account_waits_for_what_is_left_behind() -> None:
     held = Held("list_users")
     with engine(invoke=held) as running:
         arn = running.start()
-        assert held.waits.wait(20)
+        assert held.waits.wait(60)
         running.stop(arn)
         with pytest.raises(TimeoutError, match="1 calls are still under way"):
             running.settle(0.05)

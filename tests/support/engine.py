@@ -167,7 +167,7 @@ class Engine:
         """Stop an execution by hand: it is ABORTED at once, and the calls under way come to their end by themselves."""
         self.client("stepfunctions").stop_execution(executionArn=arn)
 
-    def settle(self, seconds: float = 20) -> None:
+    def settle(self, seconds: float = 60) -> None:
         """Wait until no call is under way: one may still be when its execution has been stopped.
 
         Raises
