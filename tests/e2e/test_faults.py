@@ -142,7 +142,7 @@ def test_nothing_is_lost_and_nothing_stays_stuck(deployment: Deployment, case: C
     eventually(lambda: deployment.lock() is None, "the lock is held")
     eventually(lambda: manifest(deployment, execution)["status"] == case.manifest, "the manifest is wrong")
     # Every attempt has its metrics once
-    assert attempts(deployment) - attempts_before == 1
+    assert attempts(deployment, attempts_before + 1) - attempts_before == 1
     # What the manifest says to be written is there, once
     facts = scan.collect(deployment.aws.client, deployment.outputs, execution)
     names = [record["user_name"] for record in facts.records]
@@ -209,7 +209,7 @@ def test_a_call_that_wakes_up_when_its_retry_has_completed_the_scan(deployment: 
     now = scan.collect(deployment.aws.client, deployment.outputs, execution)
     assert (now.manifest, now.lock) == (left.manifest, None)
     assert sorted(now.records, key=str) == sorted(left.records, key=str)
-    assert attempts(deployment) - before == 1
+    assert attempts(deployment, before + 1) - before == 1
 
 
 @pytest.mark.parametrize("step", [step for step in definition.SCAN_STEPS if step != "publish_changes"])
@@ -230,14 +230,14 @@ def test_a_run_that_is_stopped_while_a_call_is_on_its_way(deployment: Deployment
     # Then it is late
     assert manifest(deployment, execution) == left
     assert deployment.lock() is None
-    assert attempts(deployment) - before == 1
+    assert attempts(deployment, before + 1) - before == 1
     # And the run can be redriven to its end
     redriven = deployment.redrive(arn)
     assert redriven.status == "SUCCEEDED", redriven.cause
     assert recorded(deployment, redriven) == everybody(deployment)
     assert manifest(deployment, redriven)["status"] == "COMPLETE"
     assert deployment.lock() is None
-    assert attempts(deployment) - before == 2
+    assert attempts(deployment, before + 2) - before == 2
 
 
 def test_a_run_that_is_stopped_twice_can_be_redriven(deployment: Deployment) -> None:
@@ -260,7 +260,7 @@ def test_a_run_that_is_stopped_twice_can_be_redriven(deployment: Deployment) -> 
         assert manifest(deployment, execution)["status"] == "ABORTED"
         assert manifest(deployment, execution)["attempt"] == attempt
         faults.mend(deployment.aws)
-    assert attempts(deployment) - before == 2
+    assert attempts(deployment, before + 2) - before == 2
     redriven = deployment.redrive(arn)
     assert redriven.status == "SUCCEEDED", redriven.cause
     assert recorded(deployment, redriven) == everybody(deployment)
@@ -281,7 +281,7 @@ def test_a_second_failure_after_a_redrive_can_be_redriven_again(deployment: Depl
     assert recorded(deployment, done) == everybody(deployment)
     assert manifest(deployment, done)["attempt"] == 3
     assert manifest(deployment, done)["scan_timestamp"] == manifest(deployment, execution)["scan_timestamp"]
-    assert attempts(deployment) - before == 3
+    assert attempts(deployment, before + 3) - before == 3
 
 
 def test_users_who_come_and_go_while_a_scan_runs_harm_nobody_else(deployment: Deployment) -> None:
@@ -485,16 +485,26 @@ def has_metrics(deployment: Deployment, execution: scan.Execution, attempts: set
     return bool(manifest(deployment, execution).get("reported") == attempts)
 
 
-def attempts(deployment: Deployment) -> int:
-    """Return how often the metrics were emitted so far."""
-    now = datetime.now(UTC)
-    points = deployment.aws.client("cloudwatch").get_metric_statistics(
-        Namespace=scan.METRIC_NAMESPACE,
-        MetricName="Success",
-        Dimensions=[],
-        StartTime=now - timedelta(hours=2),
-        EndTime=now + timedelta(minutes=1),
-        Period=60,
-        Statistics=["SampleCount"],
-    )["Datapoints"]
-    return int(sum(point["SampleCount"] for point in points))
+def attempts(deployment: Deployment, awaited_first: int = 0) -> int:
+    """Return how often the metrics were emitted so far, having waited for ``awaited_first`` of them.
+
+    What the manifest says is no sign that they were: FailScan ends an attempt whose metrics CleanUp emits afterwards,
+    and a line of a log becomes a metric later than it is written.
+    """
+
+    def emitted() -> int:
+        now = datetime.now(UTC)
+        points = deployment.aws.client("cloudwatch").get_metric_statistics(
+            Namespace=scan.METRIC_NAMESPACE,
+            MetricName="Success",
+            Dimensions=[],
+            StartTime=now - timedelta(hours=2),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["SampleCount"],
+        )["Datapoints"]
+        return int(sum(point["SampleCount"] for point in points))
+
+    if awaited_first:
+        eventually(lambda: emitted() >= awaited_first, "metrics are missing")
+    return emitted()
