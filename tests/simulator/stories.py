@@ -31,6 +31,12 @@ KNOWN = {
         rest => X1 is redriven
         X1.2 ListUsers begins => X1 is stopped
     """,
+    "late EmitMetrics: it completes the scan when the run was redriven already": """
+        X1.1 EmitMetrics begins => X1.1 EmitMetrics is given up for good
+        the event of X1.1 => X1 is redriven
+        X1.2 AcquireLock get_item => X1.1 EmitMetrics begins
+        X1.2 AcquireLock get_item => X1.1 EmitMetrics update_item
+    """,
     "a redrive lands between CleanUp's checks and its writes": """
         X1.1 WriteBatch begins => X1 is stopped
         X1 CleanUp(1 ABORTED) [!gd]*_item* => X1 is redriven

@@ -618,7 +618,10 @@ class World:
         }  # fmt: skip
         if execution.redrives:
             detail["redriveDate"] = int(execution.redriven * 1000)
-        end = End(execution.attempt, status, detail, needs_metrics=not execution.complete_before)
+        # Or a late call of the attempt before completed the scan when this one had begun, and AcquireLock found it so.
+        found_complete = isinstance(execution.run.data, dict) and execution.run.data.get("complete") is True
+        nothing_to_do = execution.complete_before or found_complete
+        end = End(execution.attempt, status, detail, needs_metrics=not nothing_to_do)
         if status == "SUCCEEDED":
             end.told, end.needs_metrics = True, end.needs_metrics and execution.run.route[-1] != "ScanSkipped"
         else:
