@@ -12,11 +12,14 @@ lock        ``__execution_lock__``         ``lock``
 ...         ``__execution_lock__``         ``lock#222222222222``
 manifest    ``__scan__``                   ``scan#<scan_timestamp>``
 ...         ``__scan__``                   ``account#222222222222#scan#<scan_timestamp>``
+fleet lock  ``__execution_lock__``         ``lock#organization``
+fleet       ``__scan__``                   ``organization#<scan_timestamp>``
 =========== ============================== ====================================
 
 What else there is of scans (postures, announcements, the cursor) stands beside the manifests in the same way. IAM takes
 no "/" in the name of a user (https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateUser.html), so that a user
-who is called ``222222222222`` is no member account's.
+who is called ``222222222222`` is no member account's. The manifest of a fleet, a run of the organization machine, tells
+of all accounts that were scanned under its scan_timestamp; its lock keeps out another such run, and no scan.
 """
 
 from dataclasses import dataclass
@@ -84,6 +87,29 @@ class Keys:
 
 OWN = Keys()
 """The keys of the deployment's own account."""
+
+
+@dataclass(frozen=True)
+class FleetKeys:
+    """The keys of what is kept about the accounts of an organization as a whole."""
+
+    manifest_prefix: str = "organization#"
+    """What the sort keys of the manifests begin with."""
+    lock_name: str = f"{_LOCK}#organization"
+    """The sort key of the lock, by which the organization machine frees it."""
+
+    @property
+    def lock(self) -> dict[str, str]:
+        """The primary key of the lock."""
+        return {"user_name": LOCK_USER_NAME, "scan_timestamp": self.lock_name}
+
+    def manifest(self, scan_timestamp: str) -> dict[str, str]:
+        """Return the primary key of the manifest of a fleet."""
+        return {"user_name": MANIFEST_USER_NAME, "scan_timestamp": self.manifest_prefix + scan_timestamp}
+
+
+FLEET = FleetKeys()
+"""The keys of the organization machine."""
 
 
 def scan_timestamp_of(sort_key: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.table.keys import OWN, Keys, scan_timestamp_of
+from functions.table.keys import FLEET, OWN, Keys, scan_timestamp_of
 from tests.support.scene import TIMESTAMP
 
 # What IAM takes as a name: names that look like another account's are among them, "/" is not.
@@ -50,3 +50,17 @@ def test_a_member_account_says_so() -> None:
 @pytest.mark.parametrize("member", [None, "222222222222"])
 def test_the_scan_is_read_from_the_key(member: str | None) -> None:
     assert scan_timestamp_of(Keys(member).manifest(TIMESTAMP)["scan_timestamp"]) == TIMESTAMP
+
+
+def test_the_fleet_has_keys_of_its_own() -> None:
+    assert FLEET.lock == {"user_name": "__execution_lock__", "scan_timestamp": "lock#organization"}
+    assert FLEET.manifest(TIMESTAMP) == {"user_name": "__scan__", "scan_timestamp": f"organization#{TIMESTAMP}"}
+    assert scan_timestamp_of(FLEET.manifest(TIMESTAMP)["scan_timestamp"]) == TIMESTAMP
+
+
+@given(ACCOUNTS)
+def test_nobody_who_asks_for_an_accounts_scans_reads_a_fleet(member: str | None) -> None:
+    key = FLEET.manifest(TIMESTAMP)["scan_timestamp"]
+    for name in ("scan#", "changes#", "changes", "posture#", "baseline#"):
+        assert not key.startswith(Keys(member).about(name))
+    assert FLEET.lock != Keys(member).lock
