@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.shared import clients, configuration, metrics, timestamps
 from functions.shared.causes import describe
 from functions.shared.errors import Superseded
-from functions.shared.model import Outcome
+from functions.shared.model import FleetOutcome, Outcome
 from functions.shared.run import Run
 from functions.shared.step import logger, step
 from functions.table.fence import Fence, ForeignManifest
@@ -66,14 +66,27 @@ def handler(event: Event, context: LambdaContext) -> Result:
         fence=Fence(clients.dynamodb(), configuration.table_name()),
         stepfunctions=clients.stepfunctions(),
         retention_days=configuration.retention_days(),
+        organization_state_machine=configuration.organization_state_machine(),
     )
 
 
-def clean_up(end: ExecutionEnd, *, fence: Fence, stepfunctions: "SFNClient", retention_days: int) -> Result:
+def clean_up(
+    end: ExecutionEnd,
+    *,
+    fence: Fence,
+    stepfunctions: "SFNClient",
+    retention_days: int,
+    organization_state_machine: str | None = None,
+) -> Result:
     """Record the result of an attempt that nobody recorded, emit its metrics if nobody did, and free its lock.
 
     After an ordinary failure all three were done by the finally path, and nothing is left to do. The event may come
     twice, hours late, and when the run goes on already: it speaks for its own attempt only.
+
+    Parameters
+    ----------
+    organization_state_machine
+        The ARN of the machine whose runs are those of all accounts, None where there is none.
     """
     execution = stepfunctions.describe_execution(executionArn=end["executionArn"])
     running, redrives = execution["status"] == "RUNNING", execution.get("redriveCount", 0)
@@ -83,6 +96,7 @@ def clean_up(end: ExecutionEnd, *, fence: Fence, stepfunctions: "SFNClient", ret
         # Where an event does not tell: what runs now is not what has ended, unless the description is behind.
         attempt=end.get("redriveCount", max(0, redrives - int(running))) + 1,
         invoked_at=timestamps.now(),
+        fleet=organization_state_machine is not None and execution["stateMachineArn"] == organization_state_machine,
     ).described_by(execution)
     # By its count: DescribeExecution may be behind, and still call the ended attempt running.
     runs_again = running and redrives + 1 > run.attempt
@@ -95,7 +109,8 @@ def clean_up(end: ExecutionEnd, *, fence: Fence, stepfunctions: "SFNClient", ret
     try:
         # What is described is this end only where the run has not been redriven since.
         described = execution if not running and redrives + 1 == run.attempt else None
-        recorded, reported = _record(end, run, fence, retention_days, _error(end, described))
+        record = _record_fleet if run.fleet else _record
+        recorded, reported = record(end, run, fence, retention_days, _error(end, described))
     except ForeignManifest:
         recorded = reported = False  # another run's scan of the same second
     # Last, so that no other scan begins before this one is recorded. A run that goes on by now renews its lock.
@@ -111,20 +126,42 @@ def _record(
     """Record the attempt as ended and emit its metrics; return which of both was left to do."""
     known = fence.load(run)
     outcome = _outcome(end, run, known)
-    manifest: Manifest | None
-    try:
-        manifest, recorded = fence.finish(
-            run, outcome, ended_at=_instant(end["stopDate"]), error=error, retention_days=retention_days
-        )
-    except Superseded as late:
-        logger.info("Late event: the run was redriven since", reason=str(late), status=end["status"])
-        manifest, recorded = fence.load(run), False
+    manifest, recorded = _finish(end, run, outcome, fence, retention_days, error)
     if manifest is None or manifest.status is Status.SKIPPED:
         return False, False  # expired meanwhile; or stopped when it had nothing to do
     if not recorded and manifest.attempt == run.attempt:
         # The finally path recorded it, and may have died before it told.
         outcome, error = manifest.outcome, manifest.error
     return recorded, metrics.report(fence, run, manifest, outcome, error)
+
+
+def _record_fleet(
+    end: ExecutionEnd, run: Run, fence: Fence, retention_days: int, error: tuple[str, str] | None
+) -> tuple[bool, bool]:
+    """Do the same for an attempt to scan all accounts, without metrics: nobody has counted which are complete."""
+    outcome = FleetOutcome(status=_status(end), duration_ms=_duration_ms(end), attempt=run.attempt)
+    _, recorded = _finish(end, run, outcome, fence, retention_days, error)
+    if recorded and error is not None:
+        logger.error("Organization scan failed", error_type=error[0], error_message=error[1])
+    return recorded, False
+
+
+def _finish(
+    end: ExecutionEnd,
+    run: Run,
+    outcome: Outcome | FleetOutcome,
+    fence: Fence,
+    retention_days: int,
+    error: tuple[str, str] | None,
+) -> tuple[Manifest | None, bool]:
+    """Record the attempt as ended; return the manifest as it is now, and whether this call wrote it."""
+    try:
+        return fence.finish(
+            run, outcome, ended_at=_instant(end["stopDate"]), error=error, retention_days=retention_days
+        )
+    except Superseded as late:
+        logger.info("Late event: the run was redriven since", reason=str(late), status=end["status"])
+        return fence.load(run), False
 
 
 def _error(end: ExecutionEnd, described: "DescribeExecutionOutputTypeDef | None") -> tuple[str, str]:
@@ -143,18 +180,24 @@ def _outcome(end: ExecutionEnd, run: Run, known: Manifest | None) -> Outcome:
     """Return the result of an attempt that ended without its finally path: what its last saved page tells."""
     same = known is not None and known.attempt == run.attempt
     totals = known.outcome if known is not None and (same or known.attempt < run.attempt) else None
-    began = _instant(end.get("redriveDate") or end["startDate"])
-    duration_ms = end["stopDate"] - int(began.timestamp() * 1000)
     return Outcome(
-        status=(Status.ABORTED if end["status"] == "ABORTED" else Status.FAILED).value,
+        status=_status(end),
         users_scanned=totals["users_scanned"] if totals is not None else 0,
         records_written=totals["records_written"] if totals is not None else 0,
         # The errors of a former attempt are no errors of this one.
         errors=totals["errors"] if totals is not None and same else 0,
-        duration_ms=max(0, duration_ms),
+        duration_ms=_duration_ms(end),
         attempt=run.attempt,
         publish=False,
     )
+
+
+def _status(end: ExecutionEnd) -> str:
+    return (Status.ABORTED if end["status"] == "ABORTED" else Status.FAILED).value
+
+
+def _duration_ms(end: ExecutionEnd) -> int:
+    return max(0, end["stopDate"] - (end.get("redriveDate") or end["startDate"]))
 
 
 def _instant(epoch_milliseconds: int) -> datetime:

@@ -14,7 +14,7 @@ from typing import NotRequired, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, events, timestamps
-from functions.shared.bus import Bus, Refusal
+from functions.shared.bus import Bus, log_refusal
 from functions.shared.errors import EventsRefused
 from functions.shared.model import Published, Scan
 from functions.shared.run import Run, RunEvent
@@ -52,17 +52,6 @@ def handler(event: Event, context: LambdaContext) -> Published:
         options=Options(configuration.mass_deletion_guard_percent(), configuration.announce_activity()),
     )
     return publisher.publish(run, seconds=seconds)
-
-
-def log_refusal(refusal: Refusal) -> None:
-    """Log an event that will never be taken."""
-    logger.error(
-        "EventBridge will never take this event; it is lost as an event, not from the records",
-        error_type=refusal.code,
-        error_message=refusal.message,
-        detail_type=refusal.detail_type,
-        event_id=refusal.event_id,
-    )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_events import EventBridgeClient
     from types_boto3_iam import IAMClient
+    from types_boto3_organizations import OrganizationsClient
     from types_boto3_stepfunctions import SFNClient
     from types_boto3_sts import STSClient
     from types_boto3_sts.type_defs import CredentialsTypeDef
@@ -130,6 +131,13 @@ def sts() -> "STSClient":
     """Return the STS client, which gives the credentials of member accounts' roles."""
     config = Config(retries={"mode": "standard", "total_max_attempts": 4}, **_TIMEOUTS)  # type: ignore[arg-type]
     return _session().client("sts", config=config)
+
+
+@cache
+def organizations() -> "OrganizationsClient":
+    """Return the Organizations client. Its limits are shared by all callers in the organization, so it is patient."""
+    config = Config(retries={"mode": "adaptive", "total_max_attempts": 8}, **_TIMEOUTS)  # type: ignore[arg-type]
+    return _session().client("organizations", config=config)
 
 
 @cache

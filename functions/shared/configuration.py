@@ -5,6 +5,7 @@ Nothing is read at import: each handler builds its settings when it is called.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 
 from functions.shared.errors import InvalidConfiguration
@@ -52,6 +53,24 @@ def flag(name: str, environment: Mapping[str, str] | None = None) -> bool:
     if value not in {"true", "false"}:
         raise InvalidConfiguration(f"environment variable {name} is {value!r}; it must be true or false")
     return value == "true"
+
+
+def texts(name: str, environment: Mapping[str, str] | None = None) -> list[str]:
+    """Return a variable that is a list of texts, in JSON.
+
+    Raises
+    ------
+    InvalidConfiguration
+        The variable is missing, or something else.
+    """
+    value = text(name, environment)
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise InvalidConfiguration(f"environment variable {name} is {value!r}; it must be a list of texts, JSON")
+    return found
 
 
 def table_name() -> str:
@@ -104,14 +123,7 @@ def recorded_tags() -> frozenset[str]:
     InvalidConfiguration
         The variable is missing, or no list of texts.
     """
-    value = text("RECORDED_TAGS")
-    try:
-        keys = json.loads(value)
-    except ValueError:
-        keys = None
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise InvalidConfiguration(f"environment variable RECORDED_TAGS is {value!r}; it must be a list of texts, JSON")
-    return frozenset(keys)
+    return frozenset(texts("RECORDED_TAGS"))
 
 
 def member_role_name() -> str | None:
@@ -125,6 +137,63 @@ def member_role_name() -> str | None:
 def member_external_id() -> str:
     """Return what the roles of member accounts ask for, so that they are assumed for us only; MEMBER_EXTERNAL_ID."""
     return text("MEMBER_EXTERNAL_ID")
+
+
+def accounts() -> list[str]:
+    """Return the accounts that an organization scan is to scan, from ACCOUNTS; empty: those that Organizations lists.
+
+    Raises
+    ------
+    InvalidConfiguration
+        One of them is no account, or is named twice.
+    """
+    return _accounts("ACCOUNTS")
+
+
+def excluded_accounts() -> frozenset[str]:
+    """Return the accounts that an organization scan leaves out, from EXCLUDED_ACCOUNTS."""
+    return frozenset(_accounts("EXCLUDED_ACCOUNTS"))
+
+
+def included_organizational_units() -> list[str]:
+    """Return the organizational units, or roots, whose accounts are scanned; empty: all.
+
+    From INCLUDED_ORGANIZATIONAL_UNITS.
+    """
+    name = "INCLUDED_ORGANIZATIONAL_UNITS"
+    return _each(name, _UNIT, "the id of an organizational unit such as ou-ab12-cdef3456, or of a root such as r-ab12")
+
+
+def organization_timeout_seconds() -> int:
+    """Return how long an organization scan may take, and its lock is leased; from ORGANIZATION_TIMEOUT_SECONDS."""
+    return whole_number("ORGANIZATION_TIMEOUT_SECONDS", 60, 604_800)
+
+
+def organization_state_machine() -> str | None:
+    """Return the ARN of the organization machine, from ORGANIZATION_STATE_MACHINE; None where there is none."""
+    return text("ORGANIZATION_STATE_MACHINE") if "ORGANIZATION_STATE_MACHINE" in os.environ else None
+
+
+_ACCOUNT = re.compile(r"[0-9]{12}")
+# https://docs.aws.amazon.com/organizations/latest/APIReference/API_ListAccountsForParent.html
+_UNIT = re.compile(r"r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}")
+
+
+def _accounts(name: str) -> list[str]:
+    return _each(name, _ACCOUNT, "an account: 12 digits")
+
+
+def _each(name: str, pattern: re.Pattern[str], what: str) -> list[str]:
+    """Return a list of texts, each of which matches, and none of which is there twice."""
+    found = texts(name)
+    for one in found:
+        if not pattern.fullmatch(one):
+            raise InvalidConfiguration(f"environment variable {name} has {one!r}; each must be {what}")
+        if found.count(one) > 1:
+            raise InvalidConfiguration(
+                f"environment variable {name} has {one!r} {found.count(one)} times; once is enough"
+            )
+    return found
 
 
 def change_events_enabled() -> bool:

@@ -50,6 +50,10 @@ class MarkerNotAdvancing(MonitorError):
     """IAM answered a page with the marker it was asked for, or refused the markers of one scan twice. Not retried."""
 
 
+class TooManyAccounts(MonitorError):
+    """One execution of the organization machine cannot carry so many accounts. Not retried."""
+
+
 class PostureUnavailable(MonitorError):
     """Nothing that ReadPosture is to read could be had. Not retried: the scan goes on, and the next one asks again."""
 
@@ -64,6 +68,10 @@ class EventsRefused(MonitorError):
 
 class ScanFailed(MonitorError):
     """The end of a failed attempt. Its message holds the original error and what a redrive will do."""
+
+
+class OrganizationFailed(MonitorError):
+    """The end of a failed attempt to scan all accounts. Its message names those that failed first."""
 
 
 _ACCESS_DENIED_CODES = frozenset(

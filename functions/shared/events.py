@@ -13,6 +13,7 @@ from typing import Any
 from functions.table.credential_report import ROOT
 from functions.table.detection import Change, Detection
 from functions.table.diff import CHANGED, CREATED, DELETED, RECREATED, RENAMED
+from functions.table.fleet import FailedAccount, Fleet
 from functions.table.scans import RecordedScan
 
 SOURCE = "iam-user-monitor"
@@ -20,6 +21,7 @@ VERSION = "1"
 
 MASS_DELETION_SUSPECTED = "mass_deletion_suspected"
 SCAN_COMPLETED = "scan_completed"
+ACCOUNT_FAILED = "account_failed"
 
 TYPES = {
     CREATED: "IAM User Created",
@@ -29,6 +31,7 @@ TYPES = {
     CHANGED: "IAM User Changed",
     MASS_DELETION_SUSPECTED: "IAM User Mass Deletion Suspected",
     SCAN_COMPLETED: "IAM User Scan Completed",
+    ACCOUNT_FAILED: "IAM User Scan Failed",
 }
 """The detail-type of each ``change``."""
 
@@ -88,6 +91,37 @@ def of_detection(detection: Detection, scan: RecordedScan, previous: str | None)
         number += 1
         yield story.of_suspicion(detection)
     yield story.of_end(detection, number)
+
+
+def of_failed_account(failed: FailedAccount, fleet: Fleet) -> Event:
+    """Return what tells that an account of a fleet has no complete scan, once for each attempt of the fleet."""
+    identity = (failed.account_id, fleet.scan_timestamp, str(fleet.manifest.attempt), TYPES[ACCOUNT_FAILED])
+    named = f" ({failed.account_name})" if failed.account_name else ""
+    return Event(
+        {
+            "version": VERSION,
+            "id": str(uuid.uuid5(_NAMESPACE, "/".join(identity))),
+            "account_id": failed.account_id,
+            "account_name": failed.account_name,
+            "summary": _plain(
+                f"The scan {fleet.scan_timestamp} of account {failed.account_id}{named} failed: {failed.error_type}: "
+                f"{failed.error_message[:_VALUE_LENGTH]}"
+            ),
+            "change": ACCOUNT_FAILED,
+            "user_id": None,
+            "attributes": [],
+            "before": None,
+            "after": None,
+            "findings_opened": [],
+            "findings_closed": [],
+            "user_name": None,
+            "error_type": failed.error_type,
+            "error_message": failed.error_message,
+            "previous_scan_timestamp": None,
+            "scan_timestamp": fleet.scan_timestamp,
+            "execution_arn": fleet.manifest.execution_arn,
+        }
+    )
 
 
 @dataclass(frozen=True)

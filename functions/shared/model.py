@@ -153,6 +153,79 @@ class Outcome(TypedDict):
     """Whether its changes are to be published: the scan is COMPLETE, and change events are switched on."""
 
 
+class AccountFailure(TypedDict):
+    """An account without a complete scan, in the manifest of a fleet; the account's name is beside its number there."""
+
+    account_id: str
+    error_type: str
+    error_message: str
+
+
+class FleetOutcome(TypedDict):
+    """What is recorded of an attempt to scan all accounts of an organization."""
+
+    status: str
+    duration_ms: int
+    attempt: int
+    accounts_scanned: NotRequired[int]
+    """Absent where nobody has looked: the attempt was stopped, or its accounts could not be listed."""
+    accounts_failed: NotRequired[int]
+    failed: NotRequired[list[AccountFailure]]
+
+
+class FleetSummary(TypedDict):
+    """``$.outcome`` of the organization machine: what SummarizeAccounts found, small."""
+
+    status: str
+    attempt: int
+    accounts: int
+    accounts_scanned: int
+    accounts_failed: int
+    duration_ms: int
+    failed: list["NamedAccountFailure"]
+    """The first of them."""
+    unannounced: str | None
+    """Why the events of failed accounts could not be put on the bus, None where they were, or there are none."""
+
+
+class NamedAccountFailure(AccountFailure):
+    """An account without a complete scan, for people."""
+
+    account_name: str | None
+
+
+class FleetAccountItem(TypedDict):
+    """One item of ``$.accounts``: an account that is to be scanned."""
+
+    account_id: str
+    account_name: str | None
+    member: Literal[0, 1]
+    """1 where it is looked into by its role; 0 for the deployment's own."""
+
+
+class AccountResult(TypedDict):
+    """One item of ``$.accounts`` after ScanAccounts: what the Map knows of an account that failed; else nothing."""
+
+    account_id: NotRequired[str]
+    error: NotRequired[str]
+
+
+class FleetState(TypedDict, total=False):
+    """The whole state data of the organization machine, as its finally path receives it."""
+
+    lock: str
+    scan: Scan
+    children: str
+    """What the names of the accounts' executions end with."""
+    accounts: list[AccountResult]
+    error: ErrorInfo
+    outcome: FleetSummary
+    summarize_accounts_error: ErrorInfo
+    release_lock_error: ErrorInfo
+    redrive_count: int
+    """Set by AccountsNotListed: the redrive in which ListAccounts failed, 0 before any."""
+
+
 class Published(TypedDict):
     """``$.changes``: what PublishChanges has sent."""
 

@@ -89,12 +89,8 @@ def request_of(execution_input: Any, own_account: str, started_at: datetime) -> 
         It is not an object, or one of its keys is not what it must be. Other keys are let through: the console fills in
         a sample comment of its own.
     """
-    if not isinstance(execution_input, dict):
-        raise InvalidInput(
-            f'the execution input must be a JSON object such as {{}} or {{"trigger": "manual"}}, '
-            f"not {type(execution_input).__name__}: {str(execution_input)[:100]!r}"
-        )
-    trigger = _text(execution_input, "trigger") or DEFAULT_TRIGGER
+    _check_object(execution_input)
+    trigger = _trigger(execution_input)
     account_id = execution_input.get("account_id")
     if account_id is None:
         for name in ("role_arn", "account_name", "scan_timestamp"):
@@ -108,6 +104,36 @@ def request_of(execution_input: Any, own_account: str, started_at: datetime) -> 
     return Request(
         trigger, member, _text(execution_input, "account_name") if named else None, _moment(execution_input, started_at)
     )
+
+
+def fleet_request_of(execution_input: Any) -> Request:
+    """Return what the input of an execution of the organization machine, any JSON, asks for.
+
+    Raises
+    ------
+    InvalidInput
+        It is not an object, or asks for one account: all would be scanned instead.
+    """
+    _check_object(execution_input)
+    for name in ("account_id", "role_arn", "account_name", "scan_timestamp"):
+        if execution_input.get(name) is not None:
+            raise InvalidInput(
+                f"{name} is given, and the organization machine scans all accounts: start the state machine that scans "
+                "one for that"
+            )
+    return Request(_trigger(execution_input))
+
+
+def _check_object(execution_input: Any) -> None:
+    if not isinstance(execution_input, dict):
+        raise InvalidInput(
+            f'the execution input must be a JSON object such as {{}} or {{"trigger": "manual"}}, '
+            f"not {type(execution_input).__name__}: {str(execution_input)[:100]!r}"
+        )
+
+
+def _trigger(execution_input: dict[str, Any]) -> str:
+    return _text(execution_input, "trigger") or DEFAULT_TRIGGER
 
 
 def _member(account_id: str, role_arn: Any, own_account: str) -> Member | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from functions.shared import timestamps
 from functions.shared.errors import InvalidInput, Superseded
 from functions.shared.model import Scan
-from functions.shared.request import DEFAULT, Member, Request, request_of
+from functions.shared.request import DEFAULT, Member, Request, fleet_request_of, request_of
+from functions.table.keys import FLEET, FleetKeys, Keys
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
@@ -42,6 +43,8 @@ class Run:
     """When this invocation began."""
     request: Request = DEFAULT
     """What the execution's input asks for, as far as a step knows."""
+    fleet: bool = False
+    """Whether it is one of the organization machine, whose manifest and lock are those of all accounts together."""
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> "Run":
@@ -76,8 +79,13 @@ class Run:
         return self.request.member.account_id if self.request.member is not None else None
 
     @property
+    def keys(self) -> Keys | FleetKeys:
+        """Where its manifest and its lock are."""
+        return FLEET if self.fleet else Keys(self.member)
+
+    @property
     def account_id(self) -> str:
-        """The account that is scanned."""
+        """The account that is scanned; that of the deployment, where all are."""
         return self.member or self.own_account
 
     def asked(self, execution_input: Any) -> "Run":
@@ -88,6 +96,8 @@ class Run:
         InvalidInput
             See :func:`request_of`.
         """
+        if self.fleet:
+            return replace(self, request=fleet_request_of(execution_input))
         return replace(self, request=request_of(execution_input, self.own_account, self.started_at))
 
     def described_by(self, execution: "DescribeExecutionOutputTypeDef") -> "Run":
@@ -122,6 +132,10 @@ class Run:
         if self.request.account_name is not None:
             scan["account_name"] = self.request.account_name
         return scan
+
+    def of_fleet(self) -> "Run":
+        """Return the run as one of the organization machine."""
+        return replace(self, fleet=True)
 
     def with_attempt(self, attempt: int) -> "Run":
         """Return another attempt of the same execution."""

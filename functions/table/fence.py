@@ -34,10 +34,9 @@ from typing import TYPE_CHECKING, Any
 
 from functions.shared import timestamps
 from functions.shared.errors import LockHeld, LockLost, Superseded, Throttled
-from functions.shared.model import Cursor, Outcome, Scan, first_cursor
+from functions.shared.model import Cursor, FleetOutcome, Outcome, Scan, first_cursor
 from functions.shared.run import Run
 from functions.table import lock, manifest, wire
-from functions.table.keys import Keys
 from functions.table.lock import Holder
 from functions.table.manifest import Manifest, Status
 from functions.table.wire import Item
@@ -56,7 +55,10 @@ _BEGIN_AGAIN = f"{_MINE} AND {_RUNS}"
 _SAVE = f"{_MINE} AND (({_RUNS} AND #sequence = :former_sequence) OR ({_EARLIER} AND #sequence <= :sequence))"
 _FINISH = f"{_ABSENT} OR ({_MINE} AND ({_RUNS} OR {_EARLIER}))"
 
-_RESULT_ATTRIBUTES = ("finished_at", "duration_ms", "error_type", "error_message", "holder")
+_RESULT_ATTRIBUTES = (
+    "finished_at", "duration_ms", "error_type", "error_message", "holder", "failed", "accounts_scanned",
+    "accounts_failed",
+)  # fmt: skip
 """What says how the last attempt ended, and goes when another one begins."""
 
 _BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
@@ -101,14 +103,22 @@ class Fence:
         return Manifest(wire.from_wire(response["Item"])) if "Item" in response else None
 
     def begin(
-        self, run: Run, *, retention_days: int, lease_seconds: int, span_limit_seconds: int
+        self,
+        run: Run,
+        *,
+        retention_days: int,
+        lease_seconds: int,
+        span_limit_seconds: int | None = None,
+        plan: Item | None = None,
     ) -> Begun | Manifest | Holder:
         """Take the lock and begin the attempt, both or neither; again for a retry.
 
         Parameters
         ----------
         span_limit_seconds
-            The longest time that the listing of a scan may span.
+            The longest time that the listing of a scan may span; of a fleet, which lists nothing, None.
+        plan
+            What the first attempt fixes for all that come: the accounts of a fleet.
 
         Returns
         -------
@@ -144,15 +154,14 @@ class Fence:
                     run,
                     _BEGIN,
                     assign={
-                        **manifest.beginning_of(begun.cursor),
+                        **_progress_of(run, begun.cursor, span_limit_seconds),
                         "status": Status.RUNNING,
                         "attempt": run.attempt,
                         "sequence": begun.cursor["sequence"],
                         "attempt_started_at": begun.scan["started_at"],
                         "trigger": run.request.trigger,
-                        "span_limit_seconds": span_limit_seconds,
                     },
-                    assign_if_absent=_birth_of(run, begun.scan["ttl"]),
+                    assign_if_absent={**_birth_of(run, begun.scan["ttl"]), **(plan or {})},
                     remove=_RESULT_ATTRIBUTES,
                     known_sequence=known.sequence if known is not None else 0,
                 )
@@ -261,7 +270,7 @@ class Fence:
     def finish(
         self,
         run: Run,
-        outcome: Outcome,
+        outcome: Outcome | FleetOutcome,
         *,
         ended_at: datetime,
         error: tuple[str, str] | None,
@@ -408,7 +417,7 @@ def _other_holder(run: Run, refused: _Refused) -> Holder:
 
 def _key(run: Run) -> Any:
     """Return the primary key of the manifest of a run's scan."""
-    return wire.to_wire(Keys(run.member).manifest(run.scan_timestamp))
+    return wire.to_wire(run.keys.manifest(run.scan_timestamp))
 
 
 def _birth_of(run: Run, ttl: int) -> Item:
@@ -417,6 +426,11 @@ def _birth_of(run: Run, ttl: int) -> Item:
     if run.request.account_name is not None:
         birth["account_name"] = run.request.account_name
     return birth
+
+
+def _progress_of(run: Run, cursor: Cursor, span_limit_seconds: int | None) -> Item:
+    """Return what says how far an attempt is when it begins. A fleet has no pages: its accounts know it themselves."""
+    return {} if run.fleet else {**manifest.beginning_of(cursor), "span_limit_seconds": span_limit_seconds}
 
 
 def _beginning(run: Run, known: Manifest | None, now: datetime, retention_days: int) -> Begun:

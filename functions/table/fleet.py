@@ -4,17 +4,32 @@ It is a manifest like that of a scan, and changes by the same fence; ``accounts`
 it. What an account's scan has recorded is told by its own manifest, under the same scan_timestamp.
 """
 
+import hashlib
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from functions.shared.model import AccountFailure, FleetSummary, NamedAccountFailure
+from functions.shared.run import Run
 from functions.table import wire
-from functions.table.keys import FLEET, MANIFEST_USER_NAME
+from functions.table.keys import FLEET, MANIFEST_USER_NAME, Keys
 from functions.table.manifest import Manifest, Status
+from functions.table.reader import get_items
 from functions.table.wire import Item
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
+
+# An item may have 400 KB (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html): these
+# parts leave room for the rest of the manifest.
+_ACCOUNTS_BYTES = 160_000
+_SKIPPED_BYTES = 30_000
+_FAILED_BYTES = 190_000
+
+_NAME_LENGTHS = (64, 50, 40, 30, 20, 10, 0)
+_MESSAGE_LENGTHS = (300, 200, 100, 50, 20, 0)
+_TYPE_LENGTH = 45
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,119 @@ def fleets(dynamodb: "DynamoDBClient", table_name: str) -> list[Fleet]:
         ConsistentRead=True,
     )
     return [Fleet.of(Manifest(wire.from_wire(item))) for page in pages for item in page["Items"]]
+
+
+def scans_of(dynamodb: "DynamoDBClient", table_name: str, fleet: Fleet, own_account: str) -> dict[str, Manifest]:
+    """Return the manifests that the accounts of a fleet have under its scan_timestamp, by account; read consistently.
+
+    Raises
+    ------
+    TableBusy
+        DynamoDB throttled every try.
+    """
+    keys = {
+        account.account_id: keys_of(account.account_id, own_account).manifest(fleet.scan_timestamp)
+        for account in fleet.accounts
+    }
+    accounts = {key["scan_timestamp"]: account_id for account_id, key in keys.items()}
+    return {accounts[item["scan_timestamp"]]: Manifest(item) for item in get_items(dynamodb, table_name, keys.values())}
+
+
+def keys_of(account_id: str, own_account: str) -> Keys:
+    """Return the keys of an account of a fleet."""
+    return Keys(None if account_id == own_account else account_id)
+
+
+NAMED_FAILURES = 10
+"""So many accounts that failed are named in the output and the cause of an execution; the manifest has them all."""
+
+
+def summary_of(fleet: Fleet, *, unannounced: str | None = None) -> FleetSummary:
+    """Return what the state machine is told of a fleet."""
+    item = fleet.manifest.item
+    return FleetSummary(
+        status=fleet.status,
+        attempt=fleet.manifest.attempt,
+        accounts=len(fleet.accounts),
+        accounts_scanned=int(item.get("accounts_scanned", 0)),
+        accounts_failed=int(item.get("accounts_failed", 0)),
+        duration_ms=int(item.get("duration_ms", 0)),
+        failed=[
+            NamedAccountFailure(
+                account_id=one.account_id,
+                account_name=one.account_name,
+                error_type=one.error_type,
+                error_message=one.error_message,
+            )
+            for one in fleet.failed[:NAMED_FAILURES]
+        ],
+        unannounced=unannounced,
+    )
+
+
+def children_of(run: Run) -> str:
+    """Return what the names of the executions end with that scan the accounts for a run of the organization machine.
+
+    The same in each of its attempts, and other than for any other run: StartExecution of a name that is taken tells
+    that the execution is there already.
+    """
+    moment = run.scan_timestamp.replace("-", "").replace(":", "")
+    return f"{moment}-{hashlib.sha256(run.execution_arn.encode()).hexdigest()[:8]}"
+
+
+def plan_of(accounts: Sequence[FleetAccount], skipped: Sequence[SkippedAccount], role_name: str) -> Item:
+    """Return what the manifest of a fleet says of its accounts, from its first attempt on.
+
+    Thousands of long names, or of skipped accounts, are more than an item holds: names are shortened, all alike, and of
+    the skipped accounts only the first are named; ``accounts_skipped`` counts them all.
+    """
+    for length in _NAME_LENGTHS:
+        entries = [_entry(one.account_id, (one.account_name or "")[:length]) for one in accounts]
+        if _size(entries) <= _ACCOUNTS_BYTES:
+            break
+    left_out: list[Item] = []
+    for one in skipped:
+        entry = {**_entry(one.account_id, one.account_name), "reason": one.reason}
+        if _size([*left_out, entry]) > _SKIPPED_BYTES:
+            break
+        left_out.append(entry)
+    return {"accounts": entries, "skipped": left_out, "accounts_skipped": len(skipped), "role_name": role_name}
+
+
+def failures_of(failed: Iterable[FailedAccount]) -> list[AccountFailure]:
+    """Return what the manifest of a fleet says of accounts that failed: as much of each message as fits for all."""
+    known = list(failed)
+    for length in _MESSAGE_LENGTHS:
+        entries = [
+            AccountFailure(
+                account_id=one.account_id,
+                error_type=one.error_type[:_TYPE_LENGTH],
+                error_message=one.error_message[:length],
+            )
+            for one in known
+        ]
+        if _size(entries) <= _FAILED_BYTES:
+            break
+    return entries
+
+
+def _entry(account_id: str, account_name: str | None) -> Item:
+    return {"account_id": account_id, **({"account_name": account_name} if account_name else {})}
+
+
+def _size(value: Any) -> int:
+    """Return about how many bytes a value takes in an item of DynamoDB, rather too many.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    match value:
+        case str():
+            return len(value.encode())
+        case list():
+            return 3 + sum(1 + _size(inner) for inner in value)
+        case dict():
+            return 3 + sum(1 + len(name) + _size(inner) for name, inner in value.items())
+    return 21
 
 
 def role_arn_of(account_id: str, role_name: str, partition: str) -> str:

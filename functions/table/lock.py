@@ -13,7 +13,6 @@ from functions.shared import timestamps
 from functions.shared.run import Run
 from functions.shared.timestamps import SECONDS_PER_DAY
 from functions.table import wire
-from functions.table.keys import Keys
 from functions.table.wire import Item
 
 # DynamoDB deletes by TTL days late and the lease has its own expiry, so the TTL only removes a forgotten lock.
@@ -48,7 +47,7 @@ def put(run: Run, *, now: datetime, lease_seconds: int, since: datetime) -> dict
     return {
         "Item": wire.to_wire(
             {
-                **Keys(run.member).lock,
+                **run.keys.lock,
                 "owner": run.execution_arn,
                 "attempt": run.attempt,
                 "acquired_at": int(since.timestamp()),
@@ -69,7 +68,7 @@ def put(run: Run, *, now: datetime, lease_seconds: int, since: datetime) -> dict
 def delete(run: Run) -> dict[str, Any]:
     """Return the write that frees the lock of a run, unless a newer attempt of it has taken it since."""
     return {
-        "Key": wire.to_wire(Keys(run.member).lock),
+        "Key": wire.to_wire(run.keys.lock),
         "ConditionExpression": "#owner = :me AND #attempt <= :attempt",
         "ExpressionAttributeNames": {"#owner": "owner", "#attempt": "attempt"},
         "ExpressionAttributeValues": wire.to_wire({":me": run.execution_arn, ":attempt": run.attempt}),

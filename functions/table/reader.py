@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from functions.shared import timestamps
@@ -32,6 +33,35 @@ _SETTLED = timedelta(minutes=10)
 
 class TableBusy(Exception):  # noqa: N818 - it is what the table says
     """DynamoDB left keys unprocessed in every try."""
+
+
+def get_items(
+    dynamodb: "DynamoDBClient",
+    table_name: str,
+    keys: Iterable[Mapping[str, str]],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Item]:
+    """Yield the items of keys, of which none is there twice, read consistently; in no particular order.
+
+    Raises
+    ------
+    TableBusy
+        DynamoDB throttled every try.
+    """
+    wanted = iter(keys)
+    while some := [wire.to_wire(key) for key in islice(wanted, _KEYS_PER_CALL)]:
+        for wait in (*_WAITS, None):
+            response = dynamodb.batch_get_item(RequestItems={table_name: {"Keys": some, "ConsistentRead": True}})
+            for item in response.get("Responses", {}).get(table_name, []):
+                yield wire.from_wire(item)
+            unprocessed: Mapping[str, Any] = response.get("UnprocessedKeys", {})
+            some = list(unprocessed.get(table_name, {}).get("Keys", []))
+            if not some:
+                break
+            if wait is None:
+                raise TableBusy(f"DynamoDB throttles: {len(some)} records of {table_name} could not be read")
+            sleep(wait)
 
 
 @dataclass(frozen=True)
@@ -97,16 +127,11 @@ class Reader:
         TableBusy
             DynamoDB throttled every try.
         """
-        names = sorted(set(user_names))
+        keys = (self.keys.record(name, scan.scan_timestamp) for name in sorted(set(user_names)))
         found: dict[str, Item] = {}
-        for start in range(0, len(names), _KEYS_PER_CALL):
-            keys = [
-                wire.to_wire(self.keys.record(name, scan.scan_timestamp))
-                for name in names[start : start + _KEYS_PER_CALL]
-            ]
-            for item in map(self._plain, self._get(keys)):
-                if int(item.get("ttl", 0)) > self._now and scan.holds(item):
-                    found[str(item["user_name"])] = item
+        for item in map(self._plain, get_items(self.dynamodb, self.table_name, keys, sleep=self.sleep)):
+            if int(item.get("ttl", 0)) > self._now and scan.holds(item):
+                found[str(item["user_name"])] = item
         return found
 
     def index_of(self, scan: RecordedScan) -> Iterator[Item]:
@@ -132,21 +157,6 @@ class Reader:
     @property
     def _now(self) -> int:
         return int(self.now.timestamp())
-
-    def _get(self, keys: list[dict[str, Any]]) -> Iterator[Item]:
-        for wait in (*_WAITS, None):
-            response = self.dynamodb.batch_get_item(
-                RequestItems={self.table_name: {"Keys": keys, "ConsistentRead": True}}
-            )
-            for item in response.get("Responses", {}).get(self.table_name, []):
-                yield wire.from_wire(item)
-            unprocessed: Mapping[str, Any] = response.get("UnprocessedKeys", {})
-            keys = list(unprocessed.get(self.table_name, {}).get("Keys", []))
-            if not keys:
-                return
-            if wait is not None:
-                self.sleep(wait)
-        raise TableBusy(f"DynamoDB throttles: {len(keys)} records of {self.table_name} could not be read")
 
     def _query(self, *, ExpressionAttributeValues: Item, **query: Any) -> Iterator[Item]:  # noqa: N803 - as in the API
         pages = self.dynamodb.get_paginator("query").paginate(

@@ -9,9 +9,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from functions.publish_changes.handler import Publisher, log_refusal
+from functions.publish_changes.handler import Publisher
 from functions.shared import timestamps
-from functions.shared.bus import Bus
+from functions.shared.bus import Bus, log_refusal
 from functions.shared.events import TYPES
 from functions.shared.model import Published
 from functions.shared.run import Run
