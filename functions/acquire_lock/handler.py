@@ -113,8 +113,7 @@ def acquire_lock(
     """
     run = run.asked(execution_input)
     logger.append_keys(account_id=run.account_id, scan_timestamp=run.scan_timestamp)
-    if run.request.member is not None:
-        run.request.member.check(member_role_name)
+    run = run.admitted(member_role_name)
     keys = Keys(run.member)
     try:
         begun = run.fenced(

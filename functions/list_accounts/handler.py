@@ -59,8 +59,6 @@ class Listed(TypedDict):
     scan: Scan
     children: str
     """What the names of the accounts' executions end with: the same in every attempt, so that it finds them again."""
-    role_name: str
-    """The role by which the member accounts are looked into."""
     accounts: list[FleetAccountItem]
     """Those that are not complete yet under this scan_timestamp."""
 
@@ -206,14 +204,8 @@ def _listed(run: Run, scan: Scan, fence: Fence, stepfunctions: "SFNClient") -> L
         lock=run.keys.lock_name,
         scan=scan,
         children=children_of(run),
-        role_name=manifest.item["role_name"],
         accounts=[
-            FleetAccountItem(
-                account_id=account.account_id,
-                account_name=account.account_name,
-                member=0 if account.account_id == run.own_account else 1,
-            )
-            for account in left
+            FleetAccountItem(account_id=account.account_id, account_name=account.account_name) for account in left
         ],
     )
 

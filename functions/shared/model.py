@@ -199,8 +199,6 @@ class FleetAccountItem(TypedDict):
 
     account_id: str
     account_name: str | None
-    member: Literal[0, 1]
-    """1 where it is looked into by its role; 0 for the deployment's own."""
 
 
 class AccountResult(TypedDict):

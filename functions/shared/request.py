@@ -1,7 +1,7 @@
 """What an execution is asked for: its input, checked."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,30 +20,35 @@ class Member:
     """An account that the deployment's own account may look into."""
 
     account_id: str
-    role_arn: str
+    role_arn: str = ""
+    """Empty where the input does not name it."""
 
-    def check(self, role_name: str | None) -> None:
-        """Refuse a role that is not the one that member accounts have for this deployment.
+    def admitted(self, role_name: str | None, partition: str) -> "Member":
+        """Return the account with the role that member accounts have for this deployment, which alone is admitted.
 
         Parameters
         ----------
         role_name
             None where it scans its own account only.
+        partition
+            Of the deployment: an organization is in one.
 
         Raises
         ------
         InvalidInput
-            It is another one.
+            Another one is asked for.
         """
         if role_name is None:
             raise InvalidInput(
                 f"account_id is {self.account_id}, and this deployment scans its own account only: set "
                 "organization_enabled to scan others"
             )
-        if self.role_arn.partition(":role/")[2] != role_name:
+        role_arn = self.role_arn or f"arn:{partition}:iam::{self.account_id}:role/{role_name}"
+        if role_arn.partition(":role/")[2] != role_name:
             raise InvalidInput(
                 f"role_arn must be the ARN of the role {role_name} of account {self.account_id}, not {self.role_arn!r}"
             )
+        return replace(self, role_arn=role_arn)
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,8 @@ def _member(account_id: str, role_arn: Any, own_account: str) -> Member | None:
                 f"role_arn, which is {_shown(role_arn)}"
             )
         return None
+    if role_arn is None:
+        return Member(account_id)
     match = _ROLE.fullmatch(role_arn) if isinstance(role_arn, str) else None
     if match is None or match.group(1) != account_id:
         raise InvalidInput(f"role_arn must be the ARN of a role of account {account_id}, not {_shown(role_arn)}")

@@ -100,6 +100,20 @@ class Run:
             return replace(self, request=fleet_request_of(execution_input))
         return replace(self, request=request_of(execution_input, self.own_account, self.started_at))
 
+    def admitted(self, role_name: str | None) -> "Run":
+        """Return the run with the role by which its account is looked into.
+
+        Raises
+        ------
+        InvalidInput
+            See :meth:`Member.admitted`.
+        """
+        member = self.request.member
+        if member is None:
+            return self
+        member = member.admitted(role_name, self.execution_arn.split(":")[1])
+        return replace(self, request=replace(self.request, member=member))
+
     def described_by(self, execution: "DescribeExecutionOutputTypeDef") -> "Run":
         """Return the run with what its execution was asked for, for a step that AcquireLock has not told it.
 

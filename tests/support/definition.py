@@ -1,9 +1,10 @@
-"""Loads the state machine's definition and renders it as Terraform does."""
+"""Loads the state machines' definitions and renders them as Terraform does."""
 
 import copy
 import functools
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,35 +12,46 @@ import yaml
 from tests.support.paths import STATE_MACHINE
 
 SOURCE = STATE_MACHINE / "iam_user_monitor.asl.yaml"
+ORGANIZATION = STATE_MACHINE / "organization.asl.yaml"
+"""The machine that scans all accounts of an organization."""
+SOURCES = (SOURCE, ORGANIZATION)
 
 _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
 
-STEPS = tuple(dict.fromkeys(re.findall(r"\$\{(\w+)_function_arn\}", SOURCE.read_text())))
-"""The steps of the workflow that are functions, by the names of their folders."""
+
+def _steps(source: Path) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(re.findall(r"\$\{(\w+)_function_arn\}", source.read_text())))
+
+
+STEPS = _steps(SOURCE)
+"""The steps of the scan that are functions, by the names of their folders."""
+
+ORGANIZATION_STEPS = _steps(ORGANIZATION)
+"""Those of the organization machine."""
 
 SCAN_STEPS = tuple(step for step in STEPS if step != "fail_scan")
 """Those that every scan goes through."""
 
 
-def load() -> dict[str, Any]:
-    """Return the definition as it is in the repository, with its placeholders."""
-    return _parsed(SOURCE.read_text())
+def load(source: Path = SOURCE) -> dict[str, Any]:
+    """Return a definition as it is in the repository, with its placeholders."""
+    return _parsed(source.read_text())
 
 
-def placeholders() -> set[str]:
-    """Return the names of all placeholders in the definition."""
-    return set(_PLACEHOLDER.findall(SOURCE.read_text()))
+def placeholders(source: Path = SOURCE) -> set[str]:
+    """Return the names of all placeholders in a definition."""
+    return set(_PLACEHOLDER.findall(source.read_text()))
 
 
-def render(values: Mapping[str, str | int]) -> dict[str, Any]:
-    """Return the definition with its placeholders filled: the rule of terraform/state_machine.tf.
+def render(values: Mapping[str, str | int], source: Path = SOURCE) -> dict[str, Any]:
+    """Return a definition with its placeholders filled: the rule of terraform/state_machine.tf.
 
     Raises
     ------
     KeyError
         A placeholder has no value.
     """
-    return _parsed(_PLACEHOLDER.sub(lambda match: str(values[match[1]]), SOURCE.read_text()))
+    return _parsed(_PLACEHOLDER.sub(lambda match: str(values[match[1]]), source.read_text()))
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs the state machine in this process: moto's interpreter, with the real handlers behind the Lambda tasks.
+"""Runs the state machines in this process: moto's interpreter, with the real handlers behind the Lambda tasks.
 
 The interpreter enforces the payload limit and keeps an accurate history. What moto gets wrong is corrected in
 :func:`corrected_moto`, the one place for it.
@@ -15,7 +15,7 @@ import time
 import traceback
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,6 +40,8 @@ CHANGES = "changes"
 _ASYNCHRONOUS_TRIES = 3
 
 MEMBER_ROLE = "iam-user-monitor-member"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/test"
+"""Whose permissions nobody asks for here."""
 
 resume_at: dict[str, tuple[str, Any]] = {}
 """The state, and its input, at which an execution that is being redriven begins."""
@@ -106,10 +108,12 @@ class Execution:
 
 @dataclass
 class Engine:
-    """One account with the state machine deployed. Made by :func:`engine`."""
+    """One account with the state machines deployed. Made by :func:`engine`."""
 
     state_machine_arn: str
     invoke: Invoke
+    organization_arn: str = ""
+    """The machine that scans all accounts; empty where there is none."""
     invocations: list[str] = field(default_factory=list)
     invoked: list[Invocation] = field(default_factory=list)
     """Every invocation of a function, of CleanUp too, in the order in which they began."""
@@ -119,10 +123,17 @@ class Engine:
     _running: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def start(self, execution_input: Any = None, name: str | None = None, *, text: str | None = None) -> str:
+    def start(
+        self,
+        execution_input: Any = None,
+        name: str | None = None,
+        *,
+        text: str | None = None,
+        organization: bool = False,
+    ) -> str:
         """Start an execution, with an input or the text of one, and return its ARN."""
         started = self.client("stepfunctions").start_execution(
-            stateMachineArn=self.state_machine_arn,
+            stateMachineArn=self.organization_arn if organization else self.state_machine_arn,
             name=name or str(uuid.uuid4()),
             input=text or json.dumps({} if execution_input is None else execution_input),
         )
@@ -159,13 +170,25 @@ class Engine:
             history=history,
         )
 
-    def run(self, execution_input: Any = None, *, text: str | None = None) -> Execution:
+    def run(self, execution_input: Any = None, *, text: str | None = None, organization: bool = False) -> Execution:
         """Start an execution and wait for its end."""
-        return self.wait(self.start(execution_input, text=text))
+        return self.wait(self.start(execution_input, text=text, organization=organization))
 
     def stop(self, arn: str) -> None:
-        """Stop an execution by hand: it is ABORTED at once, and the calls under way come to their end by themselves."""
+        """Stop an execution by hand: it is ABORTED at once, and the calls under way come to their end by themselves.
+
+        Executions that it waits for are stopped with it.
+        """
         self.client("stepfunctions").stop_execution(executionArn=arn)
+        for child in self.children(arn):
+            if self._execution(child).status == "RUNNING":
+                self.client("stepfunctions").stop_execution(executionArn=child)
+
+    def children(self, arn: str) -> list[str]:
+        """Return the executions that an execution of the organization machine has started, in their order."""
+        listed = self.client("stepfunctions").list_executions(stateMachineArn=self.state_machine_arn)["executions"]
+        arns = [str(one["executionArn"]) for one in listed]
+        return [child for child in arns if arn in str(self._execution(child).input_data)]
 
     def settle(self, seconds: float = 60) -> None:
         """Wait until no call is under way: one may still be when its execution has been stopped.
@@ -252,6 +275,14 @@ class Engine:
         As on AWS it keeps its ARN, its start and its input, and re-enters the state that it ended in with the input
         of that state. An interrupted Map is run whole again, where AWS would run its unfinished iterations only.
         """
+        self.begin_redrive(arn)
+        try:
+            return self.wait(arn)
+        finally:
+            del resume_at[arn]
+
+    def begin_redrive(self, arn: str) -> None:
+        """Redrive an execution, and wait for nothing."""
         former = self.wait(arn)
         execution = self._execution(arn)
         machine = json.loads(execution.state_machine.definition)["States"]
@@ -261,17 +292,40 @@ class Engine:
         self.redrives.setdefault(arn, []).append(datetime.now(UTC))
         execution.exec_worker = execution.error = execution.cause = execution.stop_date = None
         resume_at[arn] = (last["name"], json.loads(last["input"]))
-        try:
-            execution.start()
-            return self.wait(arn)
-        finally:
-            del resume_at[arn]
+        execution.start()
 
     @staticmethod
     def _execution(arn: str) -> Any:
         from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
         return stepfunctions_parser_backends[ACCOUNT][REGION].describe_execution(arn)
+
+    def create_accounts(self, accounts: Mapping[str, str], users: list[str] | None = None) -> None:
+        """Add accounts, by their numbers and names, to the organization, which is made with the first; and users."""
+        from moto.organizations.models import FakeAccount, organizations_backends
+
+        backend: Any = organizations_backends[ACCOUNT]["aws"]
+        if backend.org is None:
+            self.client("organizations").create_organization()
+        for number, name in accounts.items():
+            if number == ACCOUNT:
+                backend.accounts[0].name = name
+            else:
+                account = FakeAccount(backend.org, AccountName=name, Email="a@example.com")
+                account.id = number
+                backend.accounts.append(account)
+            self.create_users(users or [], number)
+
+    def set_account(self, number: str, state: str | None) -> None:
+        """Give an account another state, as when it is suspended; None: it leaves the organization."""
+        from moto.organizations.models import organizations_backends
+
+        backend: Any = organizations_backends[ACCOUNT]["aws"]
+        if state is None:
+            backend.accounts = [account for account in backend.accounts if account.id != number]
+        for account in backend.accounts:
+            if account.id == number:
+                account.status = account.state = state
 
     def create_users(self, users: Mapping[str, str] | list[str], account: str = ACCOUNT) -> None:
         """Create IAM users: names, or names with their paths."""
@@ -299,6 +353,10 @@ class Engine:
     def manifests(self) -> list[dict[str, Any]]:
         """Return the manifests in the table."""
         return [item for item in self.items() if item["user_name"] == "__scan__" and "status" in item]
+
+    def fleets(self) -> list[dict[str, Any]]:
+        """Return the manifests of the organization's runs."""
+        return [item for item in self.manifests() if item["scan_timestamp"].startswith("organization#")]
 
     def lock(self) -> dict[str, Any] | None:
         """Return the lock, or None when it is free; where accounts are scanned side by side, one of theirs."""
@@ -337,8 +395,10 @@ def engine(
     invoke: Invoke | None = None,
     posture: bool = True,
     changes: bool = True,
+    organization: Mapping[str, str] | None = None,
+    account_concurrency: int = 5,
 ) -> Iterator[Engine]:
-    """Deploy the state machine, the table and the functions into a fresh account.
+    """Deploy the state machines, the table and the functions into a fresh account.
 
     Parameters
     ----------
@@ -348,6 +408,8 @@ def engine(
         Whether posture is to be read.
     changes
         Whether changes are to be announced.
+    organization
+        Settings of the machine that scans all accounts, as environment variables; None: there is none.
     """
     environment = {
         "AWS_ACCESS_KEY_ID": "testing",
@@ -369,6 +431,11 @@ def engine(
         "MASS_DELETION_GUARD_PERCENT": "20",
         "MEMBER_ROLE_NAME": MEMBER_ROLE,
         "MEMBER_EXTERNAL_ID": "the-monitor",
+        "ACCOUNTS": "[]",
+        "INCLUDED_ORGANIZATIONAL_UNITS": "[]",
+        "EXCLUDED_ACCOUNTS": "[]",
+        "ORGANIZATION_TIMEOUT_SECONDS": "10800",
+        **(organization or {}),
     }
     running = Engine(state_machine_arn="", invoke=invoke or (lambda step, event, handler: handler(event)))
     config = {"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}
@@ -380,6 +447,9 @@ def engine(
     ):
         create_table(running.client("dynamodb"))
         running.state_machine_arn = _deploy(running, map_concurrency)
+        if organization is not None:
+            running.organization_arn = _deploy_organization(running, account_concurrency)
+            os.environ["ORGANIZATION_STATE_MACHINE"] = running.organization_arn
         if changes:
             _listen(running)
         try:
@@ -387,6 +457,7 @@ def engine(
         finally:
             # What was left behind by an execution that is stopped must not outlive the account.
             running.settle()
+            resume_at.clear()
 
 
 @contextmanager
@@ -398,6 +469,7 @@ def fresh_clients() -> Iterator[None]:
         clients.brisk_iam,
         clients.stepfunctions,
         clients.events,
+        clients.organizations,
         clients.sts,
     ):
         client.cache_clear()
@@ -410,6 +482,7 @@ def fresh_clients() -> Iterator[None]:
             clients.brisk_iam,
             clients.stepfunctions,
             clients.events,
+            clients.organizations,
             clients.sts,
         ):
             client.cache_clear()
@@ -441,18 +514,46 @@ def create_table(dynamodb: Any) -> None:
     )
 
 
-def _deploy(running: Engine, map_concurrency: int) -> str:
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-    role = running.client("iam").create_role(RoleName="test", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    arns = {
-        f"{step}_function_arn": running.client("lambda").create_function(
-            FunctionName=step, Role=role, Runtime="python3.12", Handler="unused", Code={"ZipFile": _empty_zip()}
-        )["FunctionArn"]
-        for step in definition.STEPS
-    }
+def _deploy_organization(running: Engine, account_concurrency: int) -> str:
     rendered = definition.render(
         {
-            **arns,
+            **_functions(running, definition.ORGANIZATION_STEPS),
+            "partition": "aws",
+            "table_name": TABLE,
+            "scan_state_machine_arn": running.state_machine_arn,
+            "scan_execution_arn_prefix": running.state_machine_arn.replace(":stateMachine:", ":execution:"),
+            "account_concurrency": account_concurrency,
+            "organization_timeout_seconds": 600,
+            "task_timeout_seconds": 60,
+        },
+        definition.ORGANIZATION,
+    )
+    return _create(running, "iam-user-monitor-organization", rendered)
+
+
+def _functions(running: Engine, steps: Iterable[str]) -> dict[str, str]:
+    return {
+        f"{step}_function_arn": running.client("lambda").create_function(
+            FunctionName=step, Role=ROLE, Runtime="python3.12", Handler="unused", Code={"ZipFile": _empty_zip()}
+        )["FunctionArn"]
+        for step in steps
+    }
+
+
+def _create(running: Engine, name: str, rendered: dict[str, Any]) -> str:
+    created = running.client("stepfunctions").create_state_machine(
+        name=name, definition=json.dumps(rendered), roleArn=ROLE
+    )
+    arn: str = created["stateMachineArn"]
+    return arn
+
+
+def _deploy(running: Engine, map_concurrency: int) -> str:
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    running.client("iam").create_role(RoleName="test", AssumeRolePolicyDocument=trust)
+    rendered = definition.render(
+        {
+            **_functions(running, definition.STEPS),
             "partition": "aws",
             "table_name": TABLE,
             "map_concurrency": map_concurrency,
@@ -462,11 +563,7 @@ def _deploy(running: Engine, map_concurrency: int) -> str:
             "publish_timeout_seconds": 60,
         }
     )
-    created = running.client("stepfunctions").create_state_machine(
-        name="iam-user-monitor", definition=json.dumps(rendered), roleArn=role
-    )
-    arn: str = created["stateMachineArn"]
-    return arn
+    return _create(running, "iam-user-monitor", rendered)
 
 
 def _queue_url(sqs: Any) -> str:
@@ -544,6 +641,19 @@ def _answer(running: Engine, step: str, body: Any, response_headers: dict[str, s
         return json.dumps(_failure(error)).encode()
 
 
+class _AsTheApi:
+    """A client whose parameters begin with a small letter, for callers who write them with a capital one."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        if not callable(call):
+            return call
+        return lambda **parameters: call(**{key[:1].lower() + key[1:]: value for key, value in parameters.items()})
+
+
 @functools.cache
 def _parse_path(path: str) -> Any:
     from jsonpath_ng import ext
@@ -588,6 +698,12 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     - Step Functions: DescribeExecution tells nothing of redrives, and no stopDate of an execution that timed out.
     - Step Functions: a ResultPath below ``$`` that meets an input that is no object is lost, or States.Runtime; AWS
       fails the state with States.ResultPathMatchFailure.
+    - Step Functions: calls of Step Functions itself are made with parameters such as ``StateMachineArn``, which the SDK
+      does not know; and of an SDK called sfn, which there is not.
+    - Step Functions: ``startExecution.sync:2`` looks for the ARN under a name that the answer does not have, and once
+      every half second whether the execution has ended.
+    - Step Functions: RedriveExecution is unknown, and GetExecutionHistory gives all events in their order, whatever is
+      asked for.
     - DynamoDB: calls in several threads get between the condition and the write of each other, and a transaction that
       is cancelled takes back what others have written meanwhile.
 
@@ -595,7 +711,8 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     start of an execution, and so is a JSON path; the interpreter keeps its clients; and of the sixty members that an
     answer may have, as an event of the history, only those that it has are looked for under each of their names.
 
-    A DeleteItem goes through ``invoke``, too, under the name ``release_lock``.
+    A DeleteItem goes through ``invoke``, too, under the name ``release_lock``; and where there is an organization, a
+    StartExecution as ``start_execution``.
     """
     from moto.awslambda_simple.models import LambdaSimpleBackend
     from moto.core.serialize import ResponseSerializer
@@ -611,6 +728,10 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
     from moto.stepfunctions.parser.asl.component.common.path.result_path import ResultPath
     from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_callback
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
+        StateTaskServiceSfn,
+    )
     from moto.stepfunctions.parser.asl.eval.environment import Environment
     from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
     from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
@@ -631,6 +752,8 @@ def corrected_moto(running: Engine) -> Iterator[None]:
     stop_execution: Any = MotoExecution.stop
     reflect_status: Any = BaseExecutionWorkerCommunication._reflect_execution_status
     describe_execution: Any = StepFunctionResponse.describe_execution
+    get_history: Any = StepFunctionResponse.get_execution_history
+    start_execution: Any = StepFunctionResponse.start_execution
     apply_result_path: Any = ResultPath._eval_body
     generate: Any = IamResponse.generate_credential_report
     writing = threading.RLock()
@@ -651,9 +774,11 @@ def corrected_moto(running: Engine) -> Iterator[None]:
             _valid.add(definition)
 
     def client_of(**settings: Any) -> Any:
-        service: str = settings["service_name"]
+        # What an integration calls sfn, the SDK calls stepfunctions.
+        service = "stepfunctions" if settings["service_name"] == "sfn" else settings["service_name"]
         if service not in _interpreters_clients:
-            _interpreters_clients[service] = boto3.client(**settings)
+            client = boto3.client(**settings | {"service_name": service})
+            _interpreters_clients[service] = _AsTheApi(client) if service == "stepfunctions" else client
         return _interpreters_clients[service]
 
     def serialize_what_is_there(self: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
@@ -734,6 +859,73 @@ def corrected_moto(running: Engine) -> Iterator[None]:
             raise FailureEventException(failure_event=failure)
         apply_result_path(self, env)
 
+    def wait_for_child(self: Any, env: Any, **_: Any) -> Callable[[], Any]:
+        child = env.stack.pop()["executionArn"]
+
+        def ended() -> Any:
+            execution = running._execution(child)
+            if execution.status == ExecutionStatus.RUNNING:
+                return None
+            answer = running.client("stepfunctions").describe_execution(executionArn=child)
+            told = {
+                name[:1].upper() + name[1:]: _iso(value) if isinstance(value, datetime) else value
+                for name, value in answer.items()
+                if name != "ResponseMetadata"
+            }
+            for name in ("Input", "Output"):
+                if name in told:
+                    told[name] = json.loads(told[name])
+            if execution.status == ExecutionStatus.SUCCEEDED:
+                return told
+            failed = {"error": "States.TaskFailed", "cause": json.dumps(told), "resource": "startExecution.sync:2"}
+            details: Any = {"taskFailedEventDetails": {**failed, "resourceType": "states"}}
+            raise FailureEventException(
+                FailureEvent(
+                    env=env,
+                    error_name=StatesErrorName(typ=StatesErrorNameType.StatesTaskFailed),
+                    event_type=HistoryEventType.TaskFailed,
+                    event_details=details,
+                )
+            )
+
+        return ended
+
+    def redrive(self: Any) -> Any:
+        from moto.core.responses import ActionResult
+        from moto.core.exceptions import AWSError
+
+        class ExecutionNotRedrivable(AWSError):  # noqa: N818 - its name in the API
+            TYPE = "ExecutionNotRedrivable"
+            STATUS = 400
+
+        arn = self._get_param("executionArn")
+        if running._execution(arn).status in {ExecutionStatus.RUNNING, ExecutionStatus.SUCCEEDED}:
+            raise ExecutionNotRedrivable(f"Execution {arn} is not redrivable")
+        running.begin_redrive(arn)
+        return ActionResult({"redriveDate": running.redrives[arn][-1]})
+
+    def start(self: Any) -> Any:
+        from moto.core.exceptions import AWSError
+
+        if not running.organization_arn:
+            return start_execution(self)
+        try:
+            return running.invoke("start_execution", json.loads(self.body), lambda _event: start_execution(self))
+        except FunctionError as error:
+            refusal = type(error.error_type, (AWSError,), {"TYPE": error.error_type, "STATUS": 400})
+            raise refusal(str(error)) from error
+
+    def history(self: Any) -> Any:
+        from moto.core.responses import ActionResult
+
+        answer = get_history(self)
+        if self._get_param("reverseOrder"):
+            arn = self._get_param("executionArn")
+            events = [*running._former_events.get(arn, []), *answer.result["events"]]
+            numbered = [{**event, "id": number} for number, event in enumerate(events, start=1)]
+            return ActionResult({"events": numbered[::-1][: self._get_param("maxResults")]})
+        return answer
+
     def release(self: Any) -> Any:
         try:
             with running.under_way():
@@ -773,15 +965,27 @@ def corrected_moto(running: Engine) -> Iterator[None]:
         mock.patch.object(json_path, "parse", _parse_path),
         mock.patch.object(MotoExecution, "stop", stop_at_once),
         mock.patch.object(BaseExecutionWorkerCommunication, "_reflect_execution_status", reflect_own_status),
-        mock.patch.object(StepFunctionResponse, "describe_execution", describe),
+        mock.patch.multiple(
+            StepFunctionResponse,
+            create=True,  # it has no redrive_execution
+            describe_execution=describe,
+            get_execution_history=history,
+            redrive_execution=redrive,
+            start_execution=start,
+        ),
+        mock.patch.object(StateTaskServiceSfn, "_build_sync2_resolver", wait_for_child),
+        mock.patch.object(state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", 0.005),
         mock.patch.object(ResultPath, "_eval_body", apply_to_objects),
         mock.patch.object(ExecutionWorker, "_get_evaluation_environment", with_context),
         mock.patch.object(ExecutionWorker, "_get_evaluation_entrypoint", entrypoint),
         mock.patch.object(Environment, "set_error", keep_stopped),
         mock.patch.object(LambdaSimpleBackend, "invoke", invoke),
-        mock.patch.object(IamResponse, "list_users", list_users),
-        mock.patch.object(IamResponse, "generate_credential_report", generate_report),
-        mock.patch.object(IamResponse, "get_credential_report", get_report),
+        mock.patch.multiple(
+            IamResponse,
+            list_users=list_users,
+            generate_credential_report=generate_report,
+            get_credential_report=get_report,
+        ),
         mock.patch.object(retrier_decl, "time", mock.Mock(sleep=lambda seconds: None)),
     ):
         yield

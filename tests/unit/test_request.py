@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from functions.shared.errors import InvalidInput
-from functions.shared.request import DEFAULT, Member, Request, request_of
+from functions.shared.request import DEFAULT, Member, Request, fleet_request_of, request_of
+from functions.shared.run import Run
 from tests.support.scene import STARTED_AT, TIMESTAMP, Scene
 
 OWN_ACCOUNT = "123456789012"
@@ -51,7 +52,7 @@ def test_the_own_account_needs_no_role(more: dict[str, Any]) -> None:
         ({"account_id": "333333333333"}, "role_arn must be the ARN of a role of account 333333333333, not"),
         ({"account_id": None}, "role_arn is given for the account_id that is to be scanned, and there is none"),
         ({"account_id": None, "role_arn": None}, "scan_timestamp is given for the account_id"),
-        ({"role_arn": None}, "role_arn must be the ARN of a role of account 222222222222, not 'None'"),
+        ({"role_arn": ""}, "role_arn must be the ARN of a role of account 222222222222, not ''"),
         ({"role_arn": "x"}, "role_arn must be the ARN of a role of account 222222222222, not 'x'"),
         ({"role_arn": ROLE.replace(":role/", ":user/")}, "role_arn must be the ARN of a role"),
         ({"role_arn": ROLE + "\n"}, "role_arn must be the ARN of a role"),
@@ -72,18 +73,47 @@ def test_what_cannot_be_scanned_is_refused_by_name(changed: dict[str, Any], comp
 
 def test_a_deployment_without_an_organization_looks_into_no_other_account() -> None:
     with pytest.raises(InvalidInput, match="set organization_enabled to scan others"):
-        Member(ACCOUNT, ROLE).check(None)
+        Member(ACCOUNT, ROLE).admitted(None, "aws")
 
 
 @pytest.mark.parametrize("name", ["Admin", "path/iam-user-monitor-member", "iam-user-monitor-member2"])
 def test_no_other_role_is_taken(name: str) -> None:
     member = Member(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:role/{name}")
     with pytest.raises(InvalidInput, match=f"must be the ARN of the role iam-user-monitor-member .* not '.*{name}'"):
-        member.check("iam-user-monitor-member")
+        member.admitted("iam-user-monitor-member", "aws")
 
 
 def test_the_member_role_is() -> None:
-    Member(ACCOUNT, ROLE).check("iam-user-monitor-member")
+    assert Member(ACCOUNT, ROLE).admitted("iam-user-monitor-member", "aws") == Member(ACCOUNT, ROLE)
+
+
+def test_a_role_that_is_not_named_is_the_member_role_in_the_partition_of_the_deployment() -> None:
+    request = request_of({"account_id": ACCOUNT, "role_arn": None}, OWN_ACCOUNT, STARTED_AT)
+    arn = "arn:aws-cn:states:cn-north-1:123456789012:execution:iam-user-monitor:me"
+    run = Run(arn, STARTED_AT, 1, STARTED_AT, request)
+
+    assert run.admitted("iam-user-monitor-member").scan(STARTED_AT, 1)["role_arn"] == ROLE.replace(
+        "arn:aws:", "arn:aws-cn:"
+    )
+    with pytest.raises(InvalidInput, match="scans its own account only"):
+        run.admitted(None)
+
+
+@pytest.mark.parametrize("more", [{}, {"account_id": None}, {"Comment": "Insert"}])
+def test_a_run_of_all_accounts_is_asked_for_by_its_trigger_only(more: dict[str, Any]) -> None:
+    assert fleet_request_of({"trigger": "schedule", **more}) == Request("schedule")
+
+
+@pytest.mark.parametrize("name", ["account_id", "role_arn", "account_name", "scan_timestamp"])
+def test_a_run_of_all_accounts_is_not_asked_for_one(name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{name} is given, and the organization machine scans all accounts"):
+        fleet_request_of({name: ASKED.get(name, "Payroll")})
+
+
+@pytest.mark.parametrize("given", ["a text", [1], None])
+def test_a_run_of_all_accounts_takes_an_object(given: Any) -> None:
+    with pytest.raises(InvalidInput, match="must be a JSON object"):
+        fleet_request_of(given)
 
 
 def test_what_was_asked_for_travels_in_the_scan(scene: Scene) -> None:
