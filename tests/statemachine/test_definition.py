@@ -1,9 +1,11 @@
-"""The static rules that hold for the definition, whatever runs it."""
+"""The static rules that hold for the definitions, whatever runs them; and those of the scan."""
 
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,30 @@ DEFINITION = definition.load()
 STATES = dict(definition.states(DEFINITION))
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 LAMBDA_TASKS = {name: state for name, state in TASKS.items() if state["Resource"].endswith("lambda:invoke")}
+
+EVERY = [
+    pytest.param(name, state, id=f"{source.name.partition('.')[0]}-{name}")
+    for source in definition.SOURCES
+    for name, state in definition.states(definition.load(source))
+]
+"""All states of both machines."""
+
+
+def every(wanted: Callable[[str, dict[str, Any]], bool]) -> Any:
+    """Return the states of both machines that are wanted, as a parametrization."""
+    return pytest.mark.parametrize(("name", "state"), [one for one in EVERY if wanted(*one.values)])  # type: ignore[arg-type]
+
+
+def is_task(_name: str, state: dict[str, Any]) -> bool:
+    return bool(state["Type"] == "Task")
+
+
+def is_function(_name: str, state: dict[str, Any]) -> bool:
+    return state["Type"] == "Task" and str(state["Resource"]).endswith("lambda:invoke")
+
+
+ENDS = {"FailScan", "FailOrganization"}
+"""The tasks whose error is the result of the run."""
 
 TRANSIENT_LAMBDA_ERRORS = {
     "Lambda.ServiceException",
@@ -34,7 +60,7 @@ RUN = {
 }
 """What every function is told of its run: who it works for, and the fencing token of what it writes."""
 
-MAY_BE_LATE = {"AcquireLock", "SaveProgress", "EmitMetrics"}
+MAY_BE_LATE = {"AcquireLock", "SaveProgress", "EmitMetrics", "ListAccounts", "SummarizeAccounts"}
 """The states whose functions write through the fence, and so may raise Superseded."""
 
 
@@ -58,32 +84,32 @@ def paths_from(name: str, avoiding: str) -> Iterator[str]:
         waiting += successors(current)
 
 
-def test_names_are_pascal_case_and_choices_are_questions() -> None:
-    for name, state in STATES.items():
-        assert re.fullmatch(r"([A-Z][a-z]+)+\??", name), name
-        assert name.endswith("?") == (state["Type"] == "Choice"), name
+@every(lambda *_: True)
+def test_names_are_pascal_case_and_choices_are_questions(name: str, state: dict[str, Any]) -> None:
+    assert re.fullmatch(r"([A-Z][a-z]+)+\??", name)
+    assert name.endswith("?") == (state["Type"] == "Choice")
 
 
-def test_every_state_has_a_comment() -> None:
-    assert [name for name, state in STATES.items() if not state.get("Comment")] == []
+@every(lambda *_: True)
+def test_every_state_has_a_comment(name: str, state: dict[str, Any]) -> None:
+    assert state.get("Comment")
 
 
-def test_every_lambda_state_has_the_folder_of_its_name() -> None:
-    assert {definition.folder_of(name) for name in LAMBDA_TASKS} == set(definition.STEPS)
-    for name, state in LAMBDA_TASKS.items():
-        folder = definition.folder_of(name)
-        assert state["Parameters"]["FunctionName"] == f"${{{folder}_function_arn}}"
-        assert callable(importlib.import_module(f"functions.{folder}.handler").handler)
+@every(is_function)
+def test_every_lambda_state_has_the_folder_of_its_name(name: str, state: dict[str, Any]) -> None:
+    folder = definition.folder_of(name)
+    assert folder in {*definition.STEPS, *definition.ORGANIZATION_STEPS}
+    assert state["Parameters"]["FunctionName"] == f"${{{folder}_function_arn}}"
+    assert callable(importlib.import_module(f"functions.{folder}.handler").handler)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_every_task_has_a_timeout(name: str) -> None:
-    assert TASKS[name]["TimeoutSeconds"]
+@every(is_task)
+def test_every_task_has_a_timeout(name: str, state: dict[str, Any]) -> None:
+    assert state["TimeoutSeconds"]
 
 
-@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"FailScan"}))
-def test_every_task_is_retried_and_caught(name: str) -> None:
-    state = TASKS[name]
+@every(lambda name, state: is_task(name, state) and name not in ENDS)
+def test_every_task_is_retried_and_caught(name: str, state: dict[str, Any]) -> None:
     assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
     assert state["Retry"][-1]["ErrorEquals"] == ["States.ALL"]
     for retrier in state["Retry"]:
@@ -93,9 +119,9 @@ def test_every_task_is_retried_and_caught(name: str) -> None:
             assert retrier["JitterStrategy"] == "FULL"
 
 
-@pytest.mark.parametrize("name", sorted(LAMBDA_TASKS.keys() - {"FailScan"}))
-def test_transient_lambda_errors_are_retried_longer_than_others(name: str) -> None:
-    retriers = LAMBDA_TASKS[name]["Retry"]
+@every(lambda name, state: is_function(name, state) and name not in ENDS)
+def test_transient_lambda_errors_are_retried_longer_than_others(name: str, state: dict[str, Any]) -> None:
+    retriers = state["Retry"]
     (transient,) = [rule for rule in retriers if set(rule["ErrorEquals"]) >= TRANSIENT_LAMBDA_ERRORS]
     # PublishChanges has as many tries for an index that is behind, and no time for more.
     assert transient["MaxAttempts"] >= retriers[-1]["MaxAttempts"] + (name != "PublishChanges") > 0
@@ -162,46 +188,44 @@ def test_a_long_cause_is_carried_once() -> None:
     assert "posture.error" not in str(STATES["WriteRecords"])
 
 
-@pytest.mark.parametrize("name", LAMBDA_TASKS)
-def test_every_function_is_told_its_run(name: str) -> None:
-    payload = LAMBDA_TASKS[name]["Parameters"].get("Payload")
+@every(is_function)
+def test_every_function_is_told_its_run(name: str, state: dict[str, Any]) -> None:
+    payload = state["Parameters"].get("Payload")
     if payload is None:
         # WriteBatch is given the whole item that the Map makes.
-        assert LAMBDA_TASKS[name]["Parameters"]["Payload.$"] == "$"
+        assert state["Parameters"]["Payload.$"] == "$"
         payload = STATES["WriteRecords"]["ItemSelector"]
     assert payload["run"] == RUN
     assert next(iter(payload)) == "run"
 
 
-def test_a_late_call_is_not_retried() -> None:
+@every(is_task)
+def test_a_late_call_is_not_retried(name: str, state: dict[str, Any]) -> None:
     """A retry of it would be later still. And where it cannot be raised, no rule speaks of it."""
-    for name, state in TASKS.items():
-        speaking = [rule for rule in state.get("Retry", []) if "Superseded" in rule["ErrorEquals"]]
-        assert [rule["MaxAttempts"] for rule in speaking] == ([0] if name in MAY_BE_LATE else []), name
-        assert speaking in ([], state.get("Retry", [])[:1]), name
+    speaking = [rule for rule in state.get("Retry", []) if "Superseded" in rule["ErrorEquals"]]
+    assert [rule["MaxAttempts"] for rule in speaking] == ([0] if name in MAY_BE_LATE else [])
+    assert speaking in ([], state.get("Retry", [])[:1])
 
 
-def test_what_may_be_late_is_what_writes_through_the_fence() -> None:
-    for name in LAMBDA_TASKS.keys() - MAY_BE_LATE:
-        handler = importlib.import_module(f"functions.{definition.folder_of(name)}.handler")
-        assert not hasattr(handler, "Fence"), name
-    for name in MAY_BE_LATE:
-        assert hasattr(importlib.import_module(f"functions.{definition.folder_of(name)}.handler"), "Fence"), name
+@every(is_function)
+def test_what_may_be_late_is_what_writes_through_the_fence(name: str, state: dict[str, Any]) -> None:
+    handler = importlib.import_module(f"functions.{definition.folder_of(name)}.handler")
+    assert hasattr(handler, "Fence") == (name in MAY_BE_LATE)
 
 
-def test_fail_scan_is_neither_retried_nor_caught() -> None:
+@every(lambda name, _state: name in ENDS)
+def test_the_task_that_fails_the_run_is_neither_retried_nor_caught(name: str, state: dict[str, Any]) -> None:
     """Its error is the result of the run, and a second call would be taken for a redrive."""
-    assert "Retry" not in STATES["FailScan"]
-    assert "Catch" not in STATES["FailScan"]
+    assert "Retry" not in state
+    assert "Catch" not in state
 
 
-def test_every_catch_keeps_the_state_data() -> None:
-    for name, state in STATES.items():
-        if name == "AcquireLock":
-            continue  # its state data are the execution's input
-        for catcher in state.get("Catch", []):
-            assert "ResultPath" in catcher, name
-            assert catcher["ResultPath"] != "$", name
+# The state data of the first states are the execution's input.
+@every(lambda name, _state: name not in {"AcquireLock", "ListAccounts"})
+def test_every_catch_keeps_the_state_data(name: str, state: dict[str, Any]) -> None:
+    for catcher in state.get("Catch", []):
+        assert "ResultPath" in catcher
+        assert catcher["ResultPath"] != "$"
 
 
 def test_the_input_takes_no_part_in_what_follows_a_failure_to_begin() -> None:
@@ -225,11 +249,10 @@ def test_only_the_first_failure_is_the_error() -> None:
     assert {catcher["ResultPath"] for catcher in STATES["ReleaseLock"]["Catch"]} == {None, "$.release_lock_error"}
 
 
-def test_a_payload_above_the_limit_is_caught_by_name() -> None:
+@every(lambda name, state: "Catch" in state and name != "ReleaseLock")
+def test_a_payload_above_the_limit_is_caught_by_name(name: str, state: dict[str, Any]) -> None:
     """States.ALL does not match States.DataLimitExceeded."""
-    for name, state in STATES.items():
-        if "Catch" in state and name != "ReleaseLock":
-            assert state["Catch"][0]["ErrorEquals"] == ["States.DataLimitExceeded"], name
+    assert state["Catch"][0]["ErrorEquals"] == ["States.DataLimitExceeded"]
 
 
 def test_every_path_after_the_lock_reaches_its_release() -> None:
@@ -288,9 +311,10 @@ def test_the_lock_is_released_only_by_its_owner_and_without_a_function() -> None
 def test_every_own_error_name_is_a_class() -> None:
     named = {
         error
-        for state in STATES.values()
+        for one in EVERY
+        for state in one.values[1:]
         for rule in (*state.get("Retry", []), *state.get("Catch", []))
-        for error in rule["ErrorEquals"]
+        for error in rule["ErrorEquals"]  # type: ignore[union-attr]
         if "." not in error
     }
     assert named
@@ -305,12 +329,13 @@ def test_placeholders_are_one_arn_a_function_the_partition_the_table_and_the_num
     assert definition.placeholders() == arns | numbers | {"partition", "table_name"}
 
 
-def test_every_task_names_the_partition_that_it_runs_in() -> None:
+@pytest.mark.parametrize("source", definition.SOURCES, ids=lambda source: source.name)
+def test_every_task_names_the_partition_that_it_runs_in(source: Path) -> None:
     """Step Functions fails a task that names another one with States.Runtime, which nothing catches."""
-    values = dict.fromkeys(definition.placeholders(), "1")
+    values = dict.fromkeys(definition.placeholders(source), "1")
     for partition in ("aws", "aws-us-gov", "aws-cn"):
-        rendered = dict(definition.states(definition.render(values | {"partition": partition})))
-        resources = {rendered[name]["Resource"] for name in TASKS}
+        rendered = definition.states(definition.render(values | {"partition": partition}, source))
+        resources = {state["Resource"] for name, state in rendered if is_task(name, state)}
         assert {resource.split(":states:")[0] for resource in resources} == {f"arn:{partition}"}
 
 
@@ -324,10 +349,16 @@ def test_placeholders_of_numbers_become_numbers_and_no_other_text_does() -> None
     assert rendered["ReleaseLock"]["Parameters"]["TableName"] == "2024"
 
 
-def test_the_definition_uses_json_path_only() -> None:
+@pytest.mark.parametrize("source", definition.SOURCES, ids=lambda source: source.name)
+def test_the_definition_uses_json_path_only(source: Path) -> None:
     """So that it runs in Step Functions Local and in the offline interpreters as well as on AWS."""
-    text = definition.SOURCE.read_text()
+    text = source.read_text()
     assert "{%" not in text
     assert "QueryLanguage" not in text
-    assert '"Assign"' not in text
-    assert STATES["WriteRecords"]["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+    assert "Assign:" not in text
+
+
+@every(lambda _name, state: state["Type"] == "Map")
+def test_every_map_is_inline(name: str, state: dict[str, Any]) -> None:
+    """Its iterations are in the history of the run, and a redrive finds them there."""
+    assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}

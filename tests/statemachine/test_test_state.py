@@ -18,23 +18,31 @@ from tests.local_aws.aws import emulator
 from tests.support import definition
 from tests.support.scenarios import MACHINE, mock_config
 
-RENDERED = definition.render(
-    {
-        **{
-            f"{step}_function_arn": f"arn:aws:lambda:us-east-1:123456789012:function:{step}"
-            for step in definition.STEPS
-        },
-        "partition": "aws",
-        "table_name": "iam-user-records",
-        "map_concurrency": 5,
-        "task_timeout_seconds": 60,
-        "scan_timeout_seconds": 600,
-        "posture_timeout_seconds": 60,
-        "publish_timeout_seconds": 60,
-    }
-)
-STATES = dict(definition.states(RENDERED))
-TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+VALUES: dict[str, str | int] = {
+    **{
+        f"{step}_function_arn": f"arn:aws:lambda:us-east-1:123456789012:function:{step}"
+        for step in (*definition.STEPS, *definition.ORGANIZATION_STEPS)
+    },
+    "partition": "aws",
+    "table_name": "iam-user-records",
+    "map_concurrency": 5,
+    "task_timeout_seconds": 60,
+    "scan_timeout_seconds": 600,
+    "posture_timeout_seconds": 60,
+    "publish_timeout_seconds": 60,
+    "scan_state_machine_arn": f"arn:aws:states:us-east-1:123456789012:stateMachine:{MACHINE}",
+    "scan_execution_arn_prefix": f"arn:aws:states:us-east-1:123456789012:execution:{MACHINE}",
+    "account_concurrency": 10,
+    "organization_timeout_seconds": 600,
+}
+RENDERED = definition.render(VALUES)
+ORGANIZATION = definition.render(VALUES, definition.ORGANIZATION)
+TASKS = {name: state for name, state in definition.states(RENDERED) if state["Type"] == "Task"}
+# That machine's ReleaseLock is held to be the same elsewhere.
+OF_ORGANIZATION = {
+    name: state for name, state in definition.states(ORGANIZATION) if state["Type"] == "Task" and name not in TASKS
+}
+EVERY = {**TASKS, **OF_ORGANIZATION}
 
 SCAN = {
     "scan_timestamp": "2026-01-31T10:00:00Z",
@@ -71,6 +79,7 @@ POSTURE = {
     "id": None,
     "chunks": 0,
 }
+ITEM = {"account_id": "222222222222", "children": "20260131T100000Z-0badcafe", "input": {"account_id": "222222222222"}}
 # What each task is given, in the shapes of the state data.
 INPUTS: dict[str, dict[str, Any]] = {
     "AcquireLock": {"trigger": "manual"},
@@ -89,6 +98,10 @@ INPUTS: dict[str, dict[str, Any]] = {
     "PublishChanges": {"lock": "lock", "scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
     "ReleaseLock": {"lock": "lock", "scan": SCAN, "cursor": CURSOR, "outcome": OUTCOME},
     "FailScan": {"lock": "lock", "scan": SCAN, "cursor": CURSOR, "error": {"Error": "AccessDenied", "Cause": "{}"}},
+    "ListAccounts": {"trigger": "schedule"},
+    **dict.fromkeys(("ScanAccount", "RedriveAccount", "WaitForAccount"), ITEM),
+    "SummarizeAccounts": {"lock": "lock#organization", "scan": SCAN, "accounts": [{"status": "SUCCEEDED"}]},
+    "FailOrganization": {"lock": "lock#organization", "scan": SCAN, "accounts": []},
 }
 
 
@@ -108,7 +121,7 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """Yield, for every error that a retrier or catcher names: each retry, and what follows when none is left."""
-    for name, state in TASKS.items():
+    for name, state in EVERY.items():
         rules = [*state.get("Retry", []), *state.get("Catch", [])]
         named = {error for rule in rules for error in rule["ErrorEquals"]} - {"States.ALL"}
         for error in sorted(named | {"AnythingElse"}):
@@ -143,7 +156,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 def ask(client: Any, state: str, mock: dict[str, Any], given: Any = None, **configuration: Any) -> Any:
     return client.test_state(
-        definition=json.dumps(RENDERED),
+        definition=json.dumps(ORGANIZATION if state in OF_ORGANIZATION else RENDERED),
         stateName=state,
         input=json.dumps(INPUTS[state] if given is None else given),
         inspectionLevel="DEBUG",
@@ -175,7 +188,7 @@ def test_an_error_is_retried_so_often_and_then_goes_there(client: Any, case: Cas
     assert (answer["status"], answer.get("nextState")) == (case.status, case.next_state)
     if case.status == "CAUGHT_ERROR":
         output = json.loads(answer["output"])
-        if case.state == "AcquireLock":
+        if case.state in {"AcquireLock", "ListAccounts"}:
             # The state data are the execution's input: they go.
             assert output == {"Error": case.error, "Cause": "mocked"}
         else:
@@ -184,10 +197,15 @@ def test_an_error_is_retried_so_often_and_then_goes_there(client: Any, case: Cas
 
 
 @pytest.mark.parametrize("given", ["a text", [1], 3, {"scan": "x"}, {"outcome": {"status": "COMPLETE"}}], ids=str)
-def test_whatever_the_input_is_an_error_of_the_first_task_is_caught(client: Any, given: Any) -> None:
-    answer = ask(client, "AcquireLock", {"errorOutput": {"error": "InvalidInput", "cause": "mocked"}}, given)
+@pytest.mark.parametrize(
+    ("first", "following"), [("AcquireLock", "ScanNotBegun"), ("ListAccounts", "AccountsNotListed")]
+)
+def test_whatever_the_input_is_an_error_of_the_first_task_is_caught(
+    client: Any, given: Any, first: str, following: str
+) -> None:
+    answer = ask(client, first, {"errorOutput": {"error": "InvalidInput", "cause": "mocked"}}, given)
 
-    assert (answer["status"], answer["nextState"]) == ("CAUGHT_ERROR", "ScanNotBegun")
+    assert (answer["status"], answer["nextState"]) == ("CAUGHT_ERROR", following)
     assert json.loads(answer["output"]) == {"Error": "InvalidInput", "Cause": "mocked"}
 
 
@@ -221,6 +239,23 @@ def test_a_result_leads_to_the_next_state(client: Any, state: str) -> None:
         "ReleaseLock": {"lock", "scan", "cursor", "outcome"},
     }.get(state)
     assert expected is None or set(output) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "returned", "expected"),
+    [
+        ("ScanAccount", {"Status": "SUCCEEDED", "Output": {"much": "x" * 1000}}, {"status": "SUCCEEDED"}),
+        ("WaitForAccount", {"Status": "SUCCEEDED", "Output": {}}, {"status": "SUCCEEDED"}),
+        ("RedriveAccount", {"RedriveDate": 1769853600}, ITEM),
+    ],
+)
+def test_of_what_an_execution_answers_only_its_status_is_kept(
+    client: Any, state: str, returned: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    answer = ask(client, state, {"result": json.dumps(returned)})
+
+    assert (answer["status"], answer.get("nextState")) == ("SUCCEEDED", EVERY[state].get("Next")), answer
+    assert json.loads(answer["output"]) == expected
 
 
 @pytest.mark.parametrize("state", sorted(TASKS.keys() - {"FailScan"}))

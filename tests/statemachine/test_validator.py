@@ -1,4 +1,4 @@
-"""The rendered definition, held against the Amazon States Language by a validator of its own (npm's asl-validator)."""
+"""The rendered definitions, held against the Amazon States Language by a validator of its own (npm's asl-validator)."""
 
 import json
 import shutil
@@ -13,7 +13,14 @@ from tests.support import definition
 
 PACKAGE = Path(__file__).with_name("asl_validator")
 VALUES: dict[str, str | int] = {
-    **{f"{step}_function_arn": f"arn:aws:lambda:us-east-1:123456789012:function:{step}" for step in definition.STEPS},
+    **{
+        f"{step}_function_arn": f"arn:aws:lambda:us-east-1:123456789012:function:{step}"
+        for step in (*definition.STEPS, *definition.ORGANIZATION_STEPS)
+    },
+    "scan_state_machine_arn": "arn:aws:states:us-east-1:123456789012:stateMachine:iam-user-monitor",
+    "scan_execution_arn_prefix": "arn:aws:states:us-east-1:123456789012:execution:iam-user-monitor",
+    "account_concurrency": 10,
+    "organization_timeout_seconds": 10800,
     "partition": "aws",
     "table_name": "iam-user-records",
     "map_concurrency": 5,
@@ -49,8 +56,9 @@ def validate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, An
     return complaints
 
 
-def test_the_rendered_definition_is_valid(validate: Callable[[dict[str, Any]], str]) -> None:
-    assert validate(definition.render(VALUES)) == ""
+@pytest.mark.parametrize("source", definition.SOURCES, ids=lambda source: source.name)
+def test_the_rendered_definition_is_valid(validate: Callable[[dict[str, Any]], str], source: Path) -> None:
+    assert validate(definition.render(VALUES, source)) == ""
 
 
 @pytest.mark.parametrize(

@@ -891,8 +891,8 @@ def corrected_moto(running: Engine) -> Iterator[None]:
         return ended
 
     def redrive(self: Any) -> Any:
-        from moto.core.responses import ActionResult
         from moto.core.exceptions import AWSError
+        from moto.core.responses import ActionResult
 
         class ExecutionNotRedrivable(AWSError):  # noqa: N818 - its name in the API
             TYPE = "ExecutionNotRedrivable"
