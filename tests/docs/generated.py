@@ -16,6 +16,7 @@ from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT,
 from functions.table.replay import Chain, Replay
 from tests.bench.report import RESULT, Report
 from tests.docs import diagram, schemas
+from tests.support import definition
 from tests.support.command import asks, run
 from tests.support.paths import TERRAFORM
 from tests.support.recorded import NOTHING, Table
@@ -91,6 +92,11 @@ def event(change: str, user_name: str) -> str:
         "detail": found.detail,
     }
     return _block("json", json.dumps(shown, indent=2, ensure_ascii=False).splitlines())
+
+
+def organization_workflow() -> str:
+    """Return the picture of the organization machine."""
+    return _block("mermaid", diagram.lines(definition.ORGANIZATION))
 
 
 def workflow() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from functions.shared.events import MASS_DELETION_SUSPECTED, NAMES_TOLD, SCAN_COMPLETED, TYPES, VERSION
+from functions.shared.events import ACCOUNT_FAILED, MASS_DELETION_SUSPECTED, NAMES_TOLD, SCAN_COMPLETED, TYPES, VERSION
 from functions.table.diff import CHANGED, CREATED, DELETED, RECREATED, RENAMED
 from functions.table.findings import BY_NAME
 from functions.table.record import ATTRIBUTES, LISTING, Attribute, Kind
@@ -53,9 +53,9 @@ MEANINGS = {
     "after": "the user as it is: whole where it is new, else what differs; null where there is none",
     "findings_opened": "the controls that are a finding now, and were none when last known",
     "findings_closed": "the controls that were a finding, and are none any more",
-    "previous_scan_timestamp": "the scan that was announced before; null for the first one",
-    "scan_timestamp": "the scan that tells it",
-    "execution_arn": "the execution that made the scan",
+    "previous_scan_timestamp": "the scan that was announced before; null for the first one, and for one that failed",
+    "scan_timestamp": "the scan that tells it, or failed",
+    "execution_arn": "the execution that made the scan; of one that failed, that of the organization machine",
 }  # fmt: skip
 MORE = {
     MASS_DELETION_SUSPECTED: {
@@ -71,8 +71,12 @@ MORE = {
         "counts": "how many changes of each kind there were, and deletions that are not announced (yet)",
         "sections": "what became of the sources of the users' posture: CURRENT, STALE, MISSING or OFF",
     },
+    ACCOUNT_FAILED: {
+        "error_type": "the name of the error for which the account has no complete scan",
+        "error_message": "its message, shortened: the account's own manifest has it all",
+    },
 }
-"""What the two events have besides that are about a scan."""
+"""What the events have besides that are about a scan."""
 
 
 def schema(change: str, *, strict: bool = False) -> Schema:
@@ -166,6 +170,10 @@ class _Writer:
             yield "user_names", {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": NAMES_TOLD}
             for name in ("users", "missing", "guard"):
                 yield name, {"type": "integer", "minimum": 1}
+        if change == ACCOUNT_FAILED:
+            yield "previous_scan_timestamp", {"type": "null"}
+            yield "error_type", _TEXT
+            yield "error_message", _TEXT
         if change == SCAN_COMPLETED:
             kinds = (*NAMED, "unconfirmed_deletions", "suspected_deletions")
             states: Schema = {"enum": ["CURRENT", "STALE", "MISSING", "OFF"]}

@@ -20,17 +20,18 @@ STATES = dict(definition.states(DEFINITION))
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 LAMBDA_TASKS = {name: state for name, state in TASKS.items() if state["Resource"].endswith("lambda:invoke")}
 
-EVERY = [
-    pytest.param(name, state, id=f"{source.name.partition('.')[0]}-{name}")
+EVERY = {
+    f"{source.name.partition('.')[0]}-{name}": (name, state)
     for source in definition.SOURCES
     for name, state in definition.states(definition.load(source))
-]
+}
 """All states of both machines."""
 
 
-def every(wanted: Callable[[str, dict[str, Any]], bool]) -> Any:
+def every(wanted: Callable[[str, dict[str, Any]], bool]) -> pytest.MarkDecorator:
     """Return the states of both machines that are wanted, as a parametrization."""
-    return pytest.mark.parametrize(("name", "state"), [one for one in EVERY if wanted(*one.values)])  # type: ignore[arg-type]
+    chosen = {identity: one for identity, one in EVERY.items() if wanted(*one)}
+    return pytest.mark.parametrize(("name", "state"), chosen.values(), ids=chosen.keys())
 
 
 def is_task(_name: str, state: dict[str, Any]) -> bool:
@@ -311,10 +312,9 @@ def test_the_lock_is_released_only_by_its_owner_and_without_a_function() -> None
 def test_every_own_error_name_is_a_class() -> None:
     named = {
         error
-        for one in EVERY
-        for state in one.values[1:]
+        for _, state in EVERY.values()
         for rule in (*state.get("Retry", []), *state.get("Catch", []))
-        for error in rule["ErrorEquals"]  # type: ignore[union-attr]
+        for error in rule["ErrorEquals"]
         if "." not in error
     }
     assert named

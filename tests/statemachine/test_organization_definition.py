@@ -1,5 +1,7 @@
 """The static rules of the organization machine."""
 
+from typing import Any
+
 import pytest
 
 from functions.shared.run import Run
@@ -14,8 +16,8 @@ SCAN = dict(definition.states(definition.load()))
 ITERATION = STATES["ScanAccounts"]["ItemProcessor"]["States"]
 
 
-def successors(name: str, states: dict[str, dict[str, object]]) -> set[str]:
-    state: dict[str, list[dict[str, str]]] = states[name]  # type: ignore[assignment]
+def successors(name: str, states: dict[str, Any]) -> set[str]:
+    state = states[name]
     following = {state.get("Next"), state.get("Default")}
     following |= {rule["Next"] for rule in (*state.get("Choices", []), *state.get("Catch", []))}
     return {str(one) for one in following if one}

@@ -10,6 +10,7 @@ import pytest
 from functions.clean_up.handler import ExecutionEnd, Result, clean_up, handler
 from functions.shared import metrics
 from functions.shared.model import first_cursor
+from functions.table.fleet import FleetAccount, plan_of
 from tests.support.engine import Context
 from tests.support.logs import captured_logs
 from tests.support.scene import ME, OTHER, RETENTION_DAYS, STARTED_AT, TIMESTAMP, TTL, Scene
@@ -363,3 +364,88 @@ def test_row_11_nor_do_the_errors_show_in_the_attempt_that_goes_on(scene: Scene)
 
     assert scene.manifest["errors"] == first_cursor()["errors"]
     assert "error_type" not in scene.manifest
+
+
+# The runs of the organization machine
+
+
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:iam-user-monitor-organization"
+
+
+@pytest.fixture
+def fleet(scene: Scene) -> Scene:
+    """Return a run of the organization machine that was stopped after 90 seconds; a scan of the second beside it."""
+    plan = plan_of([FleetAccount("222222222222", "Shop")], [], "monitor")
+    run = scene.run().of_fleet()
+    scene.fence.begin(run, retention_days=RETENTION_DAYS, lease_seconds=10_800, plan=plan)
+    scene.clock.wait(90)
+    scene.stepfunctions.told = {"stateMachineArn": MACHINE}
+    return scene
+
+
+def clean_fleet(scene: Scene, end: ExecutionEnd, machine: str | None = MACHINE) -> Result:
+    return clean_up(
+        end,
+        fence=scene.fence,
+        stepfunctions=scene.stepfunctions,
+        retention_days=RETENTION_DAYS,
+        organization_state_machine=machine,
+    )
+
+
+def fleet_item(scene: Scene) -> dict[str, Any]:
+    (item,) = [one for one in scene.everything() if one["scan_timestamp"].startswith("organization#")]
+    return item
+
+
+def locks(scene: Scene) -> list[str]:
+    return [one["scan_timestamp"] for one in scene.everything() if one["user_name"] == "__execution_lock__"]
+
+
+@pytest.mark.parametrize(("ended", "status"), [("ABORTED", "ABORTED"), ("TIMED_OUT", "FAILED"), ("FAILED", "FAILED")])
+def test_a_run_of_all_accounts_that_ended_without_its_finally_path_is_recorded_and_frees_its_lock(
+    fleet: Scene, emitted: Emitted, ended: str, status: str
+) -> None:
+    assert clean_fleet(fleet, end_of(fleet, ended)) == {"recorded": True, "reported": False, "released": True}
+
+    item = fleet_item(fleet)
+    assert (item["status"], item["attempt"], item["duration_ms"]) == (status, 1, 180_000)
+    assert [one["account_id"] for one in item["accounts"]] == ["222222222222"]
+    assert not {"users_scanned", "failed", "accounts_failed", "reported"} & item.keys()
+    # Its accounts have metrics of their own.
+    assert emitted() == []
+    # And the scan beside it, which began in the same second, goes on.
+    assert locks(fleet) == ["lock"]
+    assert {one["status"] for one in fleet.everything() if one["scan_timestamp"].startswith("scan#")} == {"RUNNING"}
+
+
+def test_without_an_organization_the_machine_is_not_asked_about(scene: Scene) -> None:
+    assert clean(scene, end_of(scene)) == ALL_DONE
+
+
+def test_a_scan_is_no_run_of_all_accounts(fleet: Scene) -> None:
+    fleet.stepfunctions.told = {"stateMachineArn": MACHINE.removesuffix("-organization")}
+    assert clean_fleet(fleet, end_of(fleet)) == ALL_DONE
+    assert fleet_item(fleet)["status"] == "RUNNING"
+    assert locks(fleet) == ["lock#organization"]
+
+
+def test_after_an_ordinary_failure_of_all_accounts_nothing_is_left_to_do(fleet: Scene) -> None:
+    fleet.fence.finish(
+        fleet.run().of_fleet(),
+        {"status": "INCOMPLETE", "duration_ms": 1, "attempt": 1, "accounts_failed": 1},
+        ended_at=fleet.clock.now,
+        error=None,
+        retention_days=RETENTION_DAYS,
+    )
+    fleet.fence.release(fleet.run().of_fleet())
+    with fleet.untouched():
+        assert clean_fleet(fleet, end_of(fleet, "FAILED")) == NOTHING_DONE
+
+
+def test_a_late_event_leaves_the_run_of_all_accounts_that_goes_on_and_its_lock(fleet: Scene) -> None:
+    end = end_of(fleet)
+    fleet.stepfunctions.redriven(1, fleet.clock.now)
+    fleet.fence.begin(fleet.run(2).of_fleet(), retention_days=RETENTION_DAYS, lease_seconds=10_800)
+    with fleet.untouched():
+        assert clean_fleet(fleet, end) == NOTHING_DONE
