@@ -14,9 +14,10 @@ from typing import NotRequired, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, events, timestamps
-from functions.shared.bus import Bus, log_refusal
+from functions.shared.bus import Bus
 from functions.shared.errors import EventsRefused
 from functions.shared.model import Published, Scan
+from functions.shared.refusals import log_refusal
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step, working_seconds
 from functions.table import walk

@@ -14,7 +14,6 @@ from botocore.exceptions import ClientError
 
 from functions.shared.errors import AccessDenied, EventsRefused, Throttled, is_throttling
 from functions.shared.events import Event
-from functions.shared.step import logger
 
 if TYPE_CHECKING:
     from types_boto3_events import EventBridgeClient
@@ -41,17 +40,6 @@ class Refusal:
     message: str
     detail_type: str
     event_id: str
-
-
-def log_refusal(refusal: Refusal) -> None:
-    """Log an event that will never be taken."""
-    logger.error(
-        "EventBridge will never take this event; it is lost as an event, not from the records",
-        error_type=refusal.code,
-        error_message=refusal.message,
-        detail_type=refusal.detail_type,
-        event_id=refusal.event_id,
-    )
 
 
 @dataclass

@@ -15,11 +15,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from functions.shared import clients, configuration, events, timestamps
-from functions.shared.bus import Bus, log_refusal
+from functions.shared.bus import Bus
 from functions.shared.causes import MAX_MESSAGE_LENGTH, describe
 from functions.shared.errors import MonitorError, error_code, named
 from functions.shared.metrics import NAMESPACE
 from functions.shared.model import AccountResult, FleetOutcome, FleetState, FleetSummary
+from functions.shared.refusals import log_refusal
 from functions.shared.run import Run, RunEvent
 from functions.shared.step import logger, step, working_seconds
 from functions.table.fence import Fence, ForeignManifest

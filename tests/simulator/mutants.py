@@ -135,7 +135,7 @@ MUTANTS = [
     Mutant("a manifest is its execution's", FENCE, '_MINE = "#execution_arn = :execution_arn"',
            '_MINE = "(#execution_arn = :execution_arn OR attribute_exists(user_name))"'),
     Mutant("what an attempt ended with goes with the next", FENCE,
-           '("finished_at", "duration_ms", "error_type", "error_message", "holder")', '("holder",)'),
+           '"finished_at", "duration_ms", "error_type", "error_message", "holder"', '"holder"'),
     Mutant("the manifest fixes one ttl", FENCE, "known.sequence + 1), known.ttl",
            "known.sequence + 1), manifest.expiry(run.started_at, retention_days)"),
     Mutant("a listing that begins again resets the checkpoint", MANIFEST, 'elif cursor["page"] == 1:', "elif False:"),

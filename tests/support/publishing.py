@@ -11,9 +11,10 @@ from botocore.exceptions import ClientError
 
 from functions.publish_changes.handler import Publisher
 from functions.shared import timestamps
-from functions.shared.bus import Bus, log_refusal
+from functions.shared.bus import Bus
 from functions.shared.events import TYPES
 from functions.shared.model import Published
+from functions.shared.refusals import log_refusal
 from functions.shared.run import Run
 from functions.table import posture, wire
 from functions.table.announcement import Announcements
