@@ -1,4 +1,4 @@
-"""Logs what an event bus will never take. The operator's command uses the bus, too, and has no logger."""
+"""Logs what an event bus will never take: not where the bus is, which the operator's command has without a logger."""
 
 from functions.shared.bus import Refusal
 from functions.shared.step import logger

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from functions import package
-from tests.support.definition import STEPS
+from tests.support.definition import ORGANIZATION_STEPS, STEPS
 
 MAX_BYTES = 3_000_000
 
@@ -62,7 +62,7 @@ def test_every_handler_runs_with_nothing_but_the_package_and_boto3(built: Path, 
                     return importlib.machinery.PathFinder.find_spec(name, path or site)
 
         sys.meta_path.append(RuntimeLibraries())
-        for step in {[*STEPS, "clean_up"]!r}:
+        for step in {[*STEPS, *ORGANIZATION_STEPS, "clean_up"]!r}:
             assert callable(importlib.import_module(f"functions.{{step}}.handler").handler)
         import aws_lambda_powertools
         assert aws_lambda_powertools.__file__.startswith({str(tmp_path)!r})
