@@ -28,8 +28,8 @@ _SKIPPED_BYTES = 30_000
 _FAILED_BYTES = 190_000
 
 _NAME_LENGTHS = (64, 50, 40, 30, 20, 10, 0)
-_MESSAGE_LENGTHS = (300, 200, 100, 50, 20, 0)
-_TYPE_LENGTH = 45
+_ERROR_LENGTHS = ((45, 300), (45, 200), (45, 100), (45, 50), (45, 20), (45, 0), (25, 0))
+"""So much of the names of errors, and of their messages."""
 
 
 @dataclass(frozen=True)
@@ -193,13 +193,13 @@ def plan_of(accounts: Sequence[FleetAccount], skipped: Sequence[SkippedAccount],
 
 
 def failures_of(failed: Iterable[FailedAccount]) -> list[AccountFailure]:
-    """Return what the manifest of a fleet says of accounts that failed: as much of each message as fits for all."""
+    """Return what the manifest of a fleet says of accounts that failed: as much of each error as fits for all."""
     known = list(failed)
-    for length in _MESSAGE_LENGTHS:
+    for name_length, length in _ERROR_LENGTHS:
         entries = [
             AccountFailure(
                 account_id=one.account_id,
-                error_type=one.error_type[:_TYPE_LENGTH],
+                error_type=one.error_type[:name_length],
                 error_message=one.error_message[:length],
             )
             for one in known

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support import definition
-from tests.support.engine import Engine, FunctionError, engine
+from tests.support.engine import ACCOUNT, Engine, FunctionError, engine
 from tests.support.waiting import eventually
 
 
@@ -178,3 +178,61 @@ def test_every_invocation_can_be_made_again() -> None:
         # What fails answers as Lambda does.
         answer = running.repeat(invoked[0]._replace(event={}))
         assert {"errorType", "errorMessage"} <= answer.keys()
+
+
+# What moto does otherwise where one execution starts another: each of these is a correction of the engine
+
+
+def nested(running: Engine) -> tuple[Any, str]:
+    """Return a run of two accounts of which one has failed, and the execution of that one."""
+    running.create_accounts({ACCOUNT: "Root", "222222222222": "Shop"}, ["alice"])
+    failed = running.run(organization=True)
+    (child,) = [arn for arn in running.children(failed.arn) if running.wait(arn).status == "FAILED"]
+    return failed, child
+
+
+def fail_shop(step: str, event: Any, handler: Any) -> Any:
+    if step == "list_users" and event["scan"].get("account_id") == "222222222222":
+        raise FunctionError("AccessDenied", "no")
+    return handler(event)
+
+
+def test_an_execution_waits_for_another_and_hears_what_became_of_it() -> None:
+    with engine(organization={}, posture=False, invoke=fail_shop) as running:
+        failed, child = nested(running)
+        (error,) = [
+            event["taskFailedEventDetails"]
+            for event in failed.history
+            if event.get("taskFailedEventDetails", {}).get("error") == "States.TaskFailed"
+        ]
+        told = json.loads(error["cause"])
+        assert (told["ExecutionArn"], told["Status"], told["Error"]) == (child, "FAILED", "ScanFailed")
+        assert told["Input"]["account_id"] == "222222222222"  # .sync:2 has JSON where .sync has text
+        submitted = [event for event in failed.history if event["type"] == "TaskSubmitted"]
+        assert len(submitted) == 2
+
+
+def test_an_execution_that_runs_or_has_succeeded_is_not_redriven_and_others_are() -> None:
+    with engine(organization={}, posture=False, invoke=fail_shop) as running:
+        failed, child = nested(running)
+        client = running.client("stepfunctions")
+        (other,) = [arn for arn in running.children(failed.arn) if arn != child]
+        with pytest.raises(client.exceptions.ExecutionNotRedrivable):
+            client.redrive_execution(executionArn=other)
+        running.invoke = lambda _step, event, handler: handler(event)
+        client.redrive_execution(executionArn=child)
+        assert running.wait(child).status == "SUCCEEDED"
+
+
+def test_the_newest_event_of_a_history_has_its_number_redrives_included() -> None:
+    with engine(organization={}, posture=False, invoke=fail_shop) as running:
+        failed, _ = nested(running)
+        client = running.client("stepfunctions")
+
+        def newest() -> int:
+            (event,) = client.get_execution_history(executionArn=failed.arn, reverseOrder=True, maxResults=1)["events"]
+            return int(event["id"])
+
+        assert newest() == len(failed.history)
+        again = running.redrive(failed.arn)
+        assert newest() >= len(again.history)

@@ -1,10 +1,23 @@
 """The fleets in the table, as they are read."""
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
+from functions.list_accounts.handler import MAX_ACCOUNTS
+from functions.shared.run import Run
 from functions.table import wire
-from functions.table.fleet import FailedAccount, FleetAccount, SkippedAccount, fleets
-from functions.table.keys import FLEET
+from functions.table.fleet import (
+    FailedAccount,
+    FleetAccount,
+    SkippedAccount,
+    children_of,
+    failures_of,
+    fleets,
+    plan_of,
+    scans_of,
+)
+from functions.table.keys import FLEET, Keys
 from functions.table.manifest import Status
 from functions.table.reader import Reader
 from tests.support.recorded import ACCOUNT, EXPIRES, TABLE, manifest_of
@@ -81,3 +94,63 @@ def test_a_fleet_is_no_scan_of_any_account() -> None:
 def test_the_items_of_a_fleet_are_read_as_dynamodb_gives_them() -> None:
     item = fleet_of()
     assert wire.from_wire(wire.to_wire(item)) == item
+
+
+def size_of(value: Any) -> int:
+    """Return what DynamoDB counts: texts in UTF-8, 21 at most a number, 3 a list or map, and 1 each in it."""
+    if isinstance(value, dict):
+        return 3 + sum(len(name.encode()) + size_of(inner) + 1 for name, inner in value.items())
+    if isinstance(value, list):
+        return 3 + sum(size_of(inner) + 1 for inner in value)
+    return len(value.encode()) if isinstance(value, str) else 21
+
+
+def test_the_largest_fleet_that_fails_as_a_whole_fits_into_an_item() -> None:
+    """400 KB, with names, skipped accounts and errors as long as they come."""
+    accounts = [FleetAccount(f"{number:012}", "n" * 50) for number in range(MAX_ACCOUNTS)]
+    skipped = [SkippedAccount(f"9{number:011}", "n" * 50, "SUSPENDED") for number in range(5000)]
+    failed = [FailedAccount(one.account_id, None, "E" * 60, "m" * 1000) for one in accounts]
+
+    item = {**fleet_of(), **plan_of(accounts, skipped, "r" * 64), "failed": failures_of(failed)}
+
+    assert size_of(item) < 400 * 1024 - 8192
+    assert len(item["accounts"]) == len(item["failed"]) == MAX_ACCOUNTS
+    assert {len(entry["account_name"]) for entry in item["accounts"]} == {20}
+    assert (item["accounts_skipped"], 200 < len(item["skipped"]) < 400) == (5000, True)
+
+
+def test_an_ordinary_fleet_keeps_all_that_is_known() -> None:
+    accounts = [FleetAccount(f"{number:012}", "n" * 50) for number in range(1000)]
+    skipped = [SkippedAccount("999999999999", None, "excluded")]
+    failed = [FailedAccount(one.account_id, None, "AccessDenied", "m" * 400) for one in accounts[:100]]
+
+    plan = plan_of(accounts, skipped, "monitor")
+
+    assert {len(entry["account_name"]) for entry in plan["accounts"]} == {50}
+    assert plan["skipped"] == [{"account_id": "999999999999", "reason": "excluded"}]
+    assert {len(entry["error_message"]) for entry in failures_of(failed)} == {300}
+    assert failures_of([]) == []
+
+
+def test_the_children_of_a_run_are_named_by_its_time_and_nobody_elses() -> None:
+    started_at = datetime(2026, 1, 31, 10, 0, 0, 999_000, tzinfo=UTC)
+    first = Run(ARN, started_at, 1, started_at, fleet=True)
+    names = {children_of(first), children_of(first.with_attempt(2))}
+    assert names == {children_of(first)}
+    assert children_of(first).startswith("20260131T100000Z-")
+    assert children_of(Run(f"{ARN}2", started_at, 1, started_at, fleet=True)) not in names
+    # StartExecution takes names of 80 characters, without : and #.
+    assert re.fullmatch(r"[0-9A-Za-z-]{1,67}", children_of(first))
+
+
+def test_the_scans_of_a_fleet_are_those_of_its_time_own_account_and_members() -> None:
+    table = RecordedTable()
+    table.put(fleet_of())
+    table.put(manifest_of(TIMESTAMP, 1))
+    table.put({**manifest_of(TIMESTAMP, 2, "FAILED"), **Keys("222222222222").manifest(TIMESTAMP)})
+    table.put({**manifest_of(TIMESTAMP, 3), **Keys("555555555555").manifest(TIMESTAMP)})
+    (fleet,) = fleets(table, TABLE)  # type: ignore[arg-type]
+
+    found = scans_of(table, TABLE, fleet, ACCOUNT)  # type: ignore[arg-type]
+
+    assert {number: scan.status for number, scan in found.items()} == {ACCOUNT: "COMPLETE", "222222222222": "FAILED"}

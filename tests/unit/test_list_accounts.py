@@ -345,6 +345,32 @@ def test_a_redrive_gives_those_that_are_not_complete(scene: Scene) -> None:
     assert [one.account_id for one in fleet_of(scene).accounts] == [OWN, SHOP, BANK]
 
 
+def test_what_had_failed_before_is_not_said_of_the_attempt_that_runs(scene: Scene) -> None:
+    listed(scene)
+    failed: list[Any] = [{"account_id": SHOP, "error_type": "AccessDenied", "error_message": "no"}]
+    scene.fence.finish(
+        scene.run().of_fleet(),
+        {
+            "status": "INCOMPLETE",
+            "duration_ms": 1,
+            "attempt": 1,
+            "accounts_scanned": 2,
+            "accounts_failed": 1,
+            "failed": failed,
+        },
+        ended_at=STARTED_AT,
+        error=None,
+        retention_days=RETENTION_DAYS,
+    )
+    assert len(fleet_of(scene).failed) == 1
+    scene.stepfunctions.redriven(1, STARTED_AT)
+
+    listed(scene, 2)
+
+    assert (fleet_of(scene).status, fleet_of(scene).failed) == ("RUNNING", ())
+    assert not {"accounts_scanned", "accounts_failed", "duration_ms"} & fleet_of(scene).manifest.item.keys()
+
+
 def test_the_complete_scan_of_another_time_is_no_scan_of_this_fleet(scene: Scene) -> None:
     key = Keys(SHOP).manifest("2026-01-30T10:00:00Z")
     item = {**key, "status": "COMPLETE", "execution_arn": "arn", "ttl": TTL}

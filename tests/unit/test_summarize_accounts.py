@@ -442,7 +442,8 @@ def test_thousands_that_failed_with_long_messages_fit_into_an_item(scene: Scene)
 
     fleet = fleet_of(scene)
     assert (summary["accounts_failed"], len(fleet.failed), len(summary["failed"])) == (2450, 2450, 10)
-    assert {one.error_type for one in fleet.failed} == {"StepFunctions.ExecutionLimitExceededException"}
+    # So much of the name as fits for all.
+    assert {one.error_type for one in fleet.failed} == {"StepFunctions.ExecutionLi"}
     assert len(json.dumps(summary)) < 8_000
 
 
