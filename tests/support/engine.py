@@ -523,7 +523,7 @@ def _deploy_organization(running: Engine, account_concurrency: int) -> str:
             "scan_state_machine_arn": running.state_machine_arn,
             "scan_execution_arn_prefix": running.state_machine_arn.replace(":stateMachine:", ":execution:"),
             "account_concurrency": account_concurrency,
-            "organization_timeout_seconds": 600,
+            "organization_timeout_seconds": 10_800,
             "task_timeout_seconds": 60,
         },
         definition.ORGANIZATION,
