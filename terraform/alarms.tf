@@ -1,7 +1,7 @@
 # Few alarms, each of which means something. An alarm costs $0.10 a month for each metric that it watches, the five
 # metrics of the scans cost $0.30 each, and a scan of 100 users every hour costs about $0.40 a month besides. Fourteen
-# metrics keep that below $3.30 a month, and a fifteenth where changes are told to a topic; tests/terraform holds the alarms
-# to it.
+# metrics keep that below $3.30 a month. A fifteenth comes where changes are told to a topic, and three more where an
+# organization is scanned; tests/terraform holds the alarms to it.
 #
 # What is not watched is seen by what is. An error or a throttle of a step's function is retried, and if that does not
 # help, the execution fails. So only the errors of three are watched, which no execution shows: those of ReadPosture and
@@ -27,7 +27,7 @@ locals {
   every_day          = can(regex("^cron\\(\\S+ \\S+ [*?] \\* [*?] \\*\\)$", var.monitoring_period))
   hours_of           = { minute = 1 / 60, hour = 1, day = 24 }
   schedule_hours     = local.rate != null ? local.rate[0] * local.hours_of[local.rate[1]] : local.every_day ? 24 : 168
-  longest_scan_hours = var.scan_timeout_seconds / 3600
+  longest_scan_hours = (var.organization_enabled ? var.organization_timeout_seconds : var.scan_timeout_seconds) / 3600
   too_rare           = local.rate != null && local.schedule_hours + local.longest_scan_hours > 168
   default_window     = local.too_rare ? 0 : min(168, ceil(2 * local.schedule_hours + local.longest_scan_hours))
 
@@ -39,18 +39,43 @@ locals {
   lasting_windows      = local.schedule_hours <= 12 ? 4 : 1
   lasting              = local.lasting_windows == 1 ? "a scan" : "scan after scan"
 
-  scan_dimensions = { StateMachineArn = local.state_machine_arn }
-  look_at_the_log = "Look further: the saved query ${var.name_prefix}/errors in Logs Insights, and the dashboard ${var.name_prefix}."
-  redrive_it      = "Open the newest failed execution of the state machine ${var.name_prefix} in the Step Functions console: its cause says what went wrong, how far the scan got and what to do. Mend that, then choose Redrive, within 14 days: the scan resumes where it stopped. Without a redrive only this scan stays incomplete: the next one lists everybody anew."
+  # What tells that the schedule is at work. Success is of one account, so with an organization it would be there as long as a
+  # single account is scanned by hand. That the organization's executions succeed tells too little, since one that finds the
+  # lock taken does, and too much: one account that is broken for days has an alarm of its own, and must not hide that the
+  # schedule has stopped.
+  alive_metric = var.organization_enabled ? "AccountsScanned" : "Success"
+  nothing_done = var.organization_enabled ? "No account has been scanned by a run over the organization" : "No scan has succeeded"
+  at_work      = var.organization_enabled ? local.organization_name : var.name_prefix
+  skipped      = var.organization_enabled ? "OrganizationSkipped" : "ScanSkipped"
+
+  scan_dimensions         = { StateMachineArn = local.state_machine_arn }
+  organization_dimensions = { StateMachineArn = local.organization_machine_arn }
+  look_at_the_log         = "Look further: the saved query ${var.name_prefix}/errors in Logs Insights, and the dashboard ${var.name_prefix}."
+  redrive_it              = "Open the newest failed execution of the state machine ${var.name_prefix} in the Step Functions console: its cause says what went wrong, how far the scan got and what to do. Mend that, then choose Redrive, within 14 days: the scan resumes where it stopped. Without a redrive only this scan stays incomplete: the next one lists everybody anew."
 
   all_alarms = {
     scan-failed = {
       enabled     = true
-      description = "A scan failed, timed out or was stopped. Unless its cause says that it is COMPLETE, it is no full picture of the account, and nothing is announced of it. ${local.redrive_it} ${local.look_at_the_log}"
+      description = "A scan${var.organization_enabled ? " of an account, with whose number the execution's name begins," : ""} failed, timed out or was stopped. Unless its cause says that it is COMPLETE, it is no full picture of the account, and nothing is announced of it. ${local.redrive_it} ${local.look_at_the_log}"
       metrics = {
         failed    = { namespace = "AWS/States", name = "ExecutionsFailed", dimensions = local.scan_dimensions }
         timed_out = { namespace = "AWS/States", name = "ExecutionsTimedOut", dimensions = local.scan_dimensions }
         aborted   = { namespace = "AWS/States", name = "ExecutionsAborted", dimensions = local.scan_dimensions }
+      }
+      statistic          = "Sum"
+      comparison         = "GreaterThanThreshold"
+      threshold          = 0
+      period             = 300
+      evaluation_periods = 1
+      missing_data       = "notBreaching"
+    }
+    organization-failed = {
+      enabled     = var.organization_enabled
+      description = "A scan of the organization failed, timed out or was stopped: the accounts that failed keep their last trusted scan, and all others are complete. Open the newest failed execution of the state machine ${local.organization_name} in the Step Functions console: its cause names the first of them with their errors; all are told by the command iam-user-monitor accounts. AccountsNotListed: nothing was scanned; this account must be the management account or a delegated administrator. Mend the cause (most often an account without the role ${var.member_role_name}), then choose Redrive, within 14 days: only the accounts that are not complete are scanned again. Without a redrive, the next run scans them all anew. One that is not to be scanned belongs into excluded_accounts. ${local.look_at_the_log}"
+      metrics = {
+        failed    = { namespace = "AWS/States", name = "ExecutionsFailed", dimensions = local.organization_dimensions }
+        timed_out = { namespace = "AWS/States", name = "ExecutionsTimedOut", dimensions = local.organization_dimensions }
+        aborted   = { namespace = "AWS/States", name = "ExecutionsAborted", dimensions = local.organization_dimensions }
       }
       statistic          = "Sum"
       comparison         = "GreaterThanThreshold"
@@ -72,8 +97,8 @@ locals {
     }
     no-success = {
       enabled     = var.schedule_enabled && local.success_window_hours > 0
-      description = "No scan has succeeded within ${local.success_window_hours} hours (it takes up to an hour more to say so): users come and go unrecorded, and no change is announced. Look in the EventBridge console whether the rule ${local.schedule_name} is enabled, and in the Step Functions console whether executions of the state machine ${var.name_prefix} start, fail, or end in ScanSkipped because another one holds the lock. Then start one by hand; its success ends this alarm. Right after the deployment it is normal until the first scan has ended. Where the schedule is rarer than the window, set success_window_hours. ${local.look_at_the_log}"
-      metrics     = { success = { namespace = local.metric_namespace, name = "Success", dimensions = {} } }
+      description = "${local.nothing_done} within ${local.success_window_hours} hours (it takes up to an hour more to say so): users come and go unrecorded, and no change is announced. Look in the EventBridge console whether the rule ${local.schedule_name} is enabled, and in the Step Functions console whether executions of the state machine ${local.at_work} start, fail, or end in ${local.skipped} because another one holds the lock. Then start one by hand; its success ends this alarm. Right after the deployment it is normal until the first scan has ended. Where the schedule is rarer than the window, set success_window_hours. ${local.look_at_the_log}"
+      metrics     = { alive = { namespace = local.metric_namespace, name = local.alive_metric, dimensions = {} } }
       statistic   = "Sum"
       comparison  = "LessThanThreshold"
       threshold   = 1

@@ -27,7 +27,7 @@ resource "aws_cloudwatch_event_rule" "changes" {
     # Every scan that is announced ends with one of these: for programs, not for people.
     "detail-type" = [{ "anything-but" = ["IAM User Scan Completed"] }]
     # Of this deployment only: others may announce on the same bus.
-    detail = { execution_arn = [{ prefix = trimsuffix(local.execution_arns, "*") }] }
+    detail = { execution_arn = [for machine in values(local.machines) : { prefix = trimsuffix(machine.execution_arns, "*") }] }
   })
 
   tags = local.tags

@@ -5,10 +5,14 @@
 # cost three cents. tests/terraform runs the queries on lines that the functions have logged.
 
 locals {
-  scan_metrics = { for name in ["UsersScanned", "RecordsWritten", "Errors", "Duration", "Success"] : name => [local.metric_namespace, name] }
+  organization_metrics = ["AccountsScanned", "AccountsFailed"]
+  execution_metrics    = ["ExecutionsStarted", "ExecutionsSucceeded", "ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "ExecutionThrottled"]
+  scan_metrics         = { for name in ["UsersScanned", "RecordsWritten", "Errors", "Duration", "Success"] : name => [local.metric_namespace, name] }
 
-  dashboard_widgets = [
-    { title = "Users", statistic = "Maximum", metrics = [local.scan_metrics.UsersScanned] },
+  dashboard_widgets = concat(local.scan_widgets, var.organization_enabled ? local.organization_widgets : [])
+
+  scan_widgets = [
+    { title = var.organization_enabled ? "Users of the account that has the most" : "Users", statistic = "Maximum", metrics = [local.scan_metrics.UsersScanned] },
     { title = "Records written", statistic = "Sum", metrics = [local.scan_metrics.RecordsWritten] },
     { title = "Success (1 or 0)", statistic = "Minimum", metrics = [local.scan_metrics.Success] },
     { title = "Errors", statistic = "Sum", metrics = [local.scan_metrics.Errors] },
@@ -17,8 +21,7 @@ locals {
       title     = "Executions by status"
       statistic = "Sum"
       metrics = [
-        for name in ["ExecutionsStarted", "ExecutionsSucceeded", "ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "ExecutionThrottled"] :
-        ["AWS/States", name, "StateMachineArn", local.state_machine_arn]
+        for name in local.execution_metrics : ["AWS/States", name, "StateMachineArn", local.state_machine_arn]
       ]
     },
     {
@@ -46,6 +49,19 @@ locals {
         for name in concat([local.schedule_dead_letters_name, local.clean_up_dead_letters_name], local.tell_changes ? [local.changes_dead_letters_name] : []) :
         ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", name]
       ]
+    },
+  ]
+
+  organization_widgets = [
+    {
+      title     = "Accounts of the organization, scanned and failed"
+      statistic = "Maximum"
+      metrics   = [for name in local.organization_metrics : [local.metric_namespace, name]]
+    },
+    {
+      title     = "Executions of the organization by status"
+      statistic = "Sum"
+      metrics   = [for name in local.execution_metrics : ["AWS/States", name, "StateMachineArn", local.organization_machine_arn]]
     },
   ]
 

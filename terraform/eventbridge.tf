@@ -1,6 +1,11 @@
+locals {
+  # An organization's scan is one of this account, too.
+  scheduled_machine = var.organization_enabled ? "organization" : "scan"
+}
+
 resource "aws_cloudwatch_event_rule" "schedule" {
   name                = local.schedule_name
-  description         = "Starts the scan of the account's IAM users"
+  description         = var.organization_enabled ? "Starts the scan of the IAM users of the organization's accounts" : "Starts the scan of the account's IAM users"
   schedule_expression = var.monitoring_period
   state               = var.schedule_enabled ? "ENABLED" : "DISABLED"
   tags                = local.tags
@@ -9,7 +14,7 @@ resource "aws_cloudwatch_event_rule" "schedule" {
 resource "aws_cloudwatch_event_target" "schedule" {
   rule      = aws_cloudwatch_event_rule.schedule.name
   target_id = "scan"
-  arn       = aws_sfn_state_machine.scan.arn
+  arn       = var.organization_enabled ? aws_sfn_state_machine.organization[0].arn : aws_sfn_state_machine.scan.arn
   role_arn  = aws_iam_role.schedule.arn
   input     = jsonencode({ trigger = "schedule" })
 
@@ -36,7 +41,7 @@ resource "aws_cloudwatch_event_rule" "clean_up" {
     source        = ["aws.states"]
     "detail-type" = ["Step Functions Execution Status Change"]
     detail = {
-      stateMachineArn = [local.state_machine_arn]
+      stateMachineArn = values(local.machines)[*].arn
       status          = ["ABORTED", "FAILED", "TIMED_OUT"]
     }
   })

@@ -1,4 +1,4 @@
-# One role per function, one for the state machine, one for the schedule. The other rules need none: EventBridge invokes a
+# One role per function, one per state machine, one for the schedule. The other rules need none: EventBridge invokes a
 # function by the function's own policy, in eventbridge.tf, and publishes to a topic by the topic's, in changes.tf. Each
 # role may do exactly what its owner does, on exactly the resources of this deployment. "*" stands only where AWS knows no
 # narrower resource.
@@ -10,6 +10,7 @@ locals {
     for step, allowed in local.steps : step
     if anytrue([for on in ["transaction", "lock", "manifest", "record", "index"] : length(try(allowed["${on}_actions"], [])) > 0])
   ]
+  described_machines = { for step, allowed in local.steps : step => try(allowed.executions_of, [try(allowed.machine, "scan")]) }
 }
 
 data "aws_iam_policy_document" "step_trust" {
@@ -111,8 +112,22 @@ data "aws_iam_policy_document" "step" {
     content {
       sid     = "Account"
       actions = statement.value
-      # These are about the account as a whole: IAM knows no resource for them.
+      # These are about the account or the organization as a whole: IAM knows no resource for them.
       resources = ["*"]
+    }
+  }
+
+  # Which organization, and which of its units have units below them, is not known here.
+  dynamic "statement" {
+    for_each = length(try(each.value.unit_actions, [])) > 0 ? [each.value.unit_actions] : []
+
+    content {
+      sid     = "Units"
+      actions = statement.value
+      resources = [
+        "arn:${local.partition}:organizations::*:ou/o-*/ou-*",
+        "arn:${local.partition}:organizations::*:root/o-*/r-*",
+      ]
     }
   }
 
@@ -133,7 +148,7 @@ data "aws_iam_policy_document" "step" {
     content {
       sid       = "Executions"
       actions   = statement.value
-      resources = [local.execution_arns]
+      resources = [for machine in local.described_machines[each.key] : local.machines[machine].execution_arns]
     }
   }
 
@@ -200,7 +215,7 @@ data "aws_iam_policy_document" "step" {
 
   # DescribeExecution also returns the execution's input and output, which are encrypted.
   dynamic "statement" {
-    for_each = local.customer_key && can(each.value.execution_actions) ? [local.state_machine_arn] : []
+    for_each = local.customer_key && can(each.value.execution_actions) ? [local.described_machines[each.key]] : []
 
     content {
       sid       = "ExecutionsKey"
@@ -210,7 +225,7 @@ data "aws_iam_policy_document" "step" {
       condition {
         test     = "StringEquals"
         variable = "kms:EncryptionContext:aws:states:stateMachineArn"
-        values   = [statement.value]
+        values   = [for machine in statement.value : local.machines[machine].arn]
       }
     }
   }
@@ -247,9 +262,11 @@ resource "aws_iam_role_policy" "step" {
   policy = data.aws_iam_policy_document.step[each.key].json
 }
 
-# The state machine
+# The state machines
 
 data "aws_iam_policy_document" "state_machine_trust" {
+  for_each = local.machines
+
   statement {
     actions = ["sts:AssumeRole"]
 
@@ -267,16 +284,52 @@ data "aws_iam_policy_document" "state_machine_trust" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [local.state_machine_arn]
+      values   = [each.value.arn]
     }
   }
 }
 
 data "aws_iam_policy_document" "state_machine" {
+  for_each = local.machines
+
   statement {
     sid       = "InvokeSteps"
     actions   = ["lambda:InvokeFunction"]
-    resources = values(local.workflow_function_arns)
+    resources = values(local.machine_function_arns[each.key])
+  }
+
+  # The organization's scan is one scan of each account: an execution that Step Functions starts and follows, and that is
+  # stopped with it.
+
+  dynamic "statement" {
+    for_each = each.key == "organization" ? [local.machines.scan.arn] : []
+
+    content {
+      sid       = "StartScans"
+      actions   = ["states:StartExecution"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.key == "organization" ? [local.machines.scan.execution_arns] : []
+
+    content {
+      sid       = "FollowScans"
+      actions   = ["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"]
+      resources = [statement.value]
+    }
+  }
+
+  # The rule by which Step Functions hears that an execution has ended. It makes the rule, of this name, in the role's name.
+  dynamic "statement" {
+    for_each = each.key == "organization" ? ["arn:${local.partition}:events:${local.region}:${local.account_id}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"] : []
+
+    content {
+      sid       = "HearOfScans"
+      actions   = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
+      resources = [statement.value]
+    }
   }
 
   statement {
@@ -301,7 +354,7 @@ data "aws_iam_policy_document" "state_machine" {
   # With a customer-managed key: for the executions, their log, and the item that ReleaseLock deletes.
 
   dynamic "statement" {
-    for_each = local.customer_key ? [local.state_machine_arn] : []
+    for_each = local.customer_key ? [each.value.key_users] : []
 
     content {
       sid       = "ExecutionsKey"
@@ -311,7 +364,7 @@ data "aws_iam_policy_document" "state_machine" {
       condition {
         test     = "StringEquals"
         variable = "kms:EncryptionContext:aws:states:stateMachineArn"
-        values   = [statement.value]
+        values   = statement.value
       }
     }
   }
@@ -380,7 +433,7 @@ data "aws_iam_policy_document" "state_machine" {
 resource "aws_iam_role" "state_machine" {
   name                 = "${var.name_prefix}-state-machine"
   description          = "Role of the state machine ${var.name_prefix}"
-  assume_role_policy   = data.aws_iam_policy_document.state_machine_trust.json
+  assume_role_policy   = data.aws_iam_policy_document.state_machine_trust["scan"].json
   permissions_boundary = var.permissions_boundary_arn
   tags                 = local.tags
 }
@@ -388,7 +441,25 @@ resource "aws_iam_role" "state_machine" {
 resource "aws_iam_role_policy" "state_machine" {
   name   = "state-machine"
   role   = aws_iam_role.state_machine.id
-  policy = data.aws_iam_policy_document.state_machine.json
+  policy = data.aws_iam_policy_document.state_machine["scan"].json
+}
+
+resource "aws_iam_role" "organization" {
+  count = var.organization_enabled ? 1 : 0
+
+  name                 = local.organization_name
+  description          = "Role of the state machine ${local.organization_name}"
+  assume_role_policy   = data.aws_iam_policy_document.state_machine_trust["organization"].json
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = local.tags
+}
+
+resource "aws_iam_role_policy" "organization" {
+  count = var.organization_enabled ? 1 : 0
+
+  name   = "state-machine"
+  role   = aws_iam_role.organization[0].id
+  policy = data.aws_iam_policy_document.state_machine["organization"].json
 }
 
 # The schedule
@@ -414,7 +485,7 @@ data "aws_iam_policy_document" "schedule" {
   statement {
     sid       = "StartScan"
     actions   = ["states:StartExecution"]
-    resources = [local.state_machine_arn]
+    resources = [local.machines[local.scheduled_machine].arn]
   }
 }
 

@@ -1,5 +1,5 @@
 # Encryption at rest. Without a customer-managed key everything is encrypted with keys of AWS: the table, the logs, the
-# queues and the state machine with keys that AWS owns, the functions' environment with the account's key that AWS
+# queues and the state machines with keys that AWS owns, the functions' environment with the account's key that AWS
 # manages. The topics are the exception, see alarms.tf and changes.tf.
 
 locals {
@@ -83,7 +83,7 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnEquals"
       variable = "kms:EncryptionContext:aws:logs:arn"
-      values   = concat(values(local.function_log_group_arns), [local.state_machine_log_group_arn])
+      values   = concat(values(local.function_log_group_arns), [local.state_machine_log_group_arn], var.organization_enabled ? [local.organization_log_group_arn] : [])
     }
   }
 

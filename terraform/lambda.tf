@@ -1,5 +1,5 @@
 resource "aws_lambda_function" "step" {
-  #checkov:skip=CKV_AWS_115:A scan runs at most map_concurrency functions at once; reserving concurrency would take it from the account's others
+  #checkov:skip=CKV_AWS_115:A scan runs at most map_concurrency functions at once, and at most account_concurrency scans run for an organization; reserving concurrency would take it from the account's others
   #checkov:skip=CKV_AWS_117:The functions call AWS APIs only and take no connections; a VPC would add endpoints and their cost, and protect nothing
   #checkov:skip=CKV_AWS_272:Signing needs a signing profile that not every account has; who may change the code is decided by IAM
   for_each = local.steps
@@ -54,7 +54,7 @@ resource "aws_lambda_function" "step" {
     }
 
     precondition {
-      condition     = each.key != "publish_changes" || startswith(local.event_bus_arn, "arn:${local.partition}:events:${local.region}:")
+      condition     = !can(each.value.environment.EVENT_BUS_NAME) || startswith(local.event_bus_arn, "arn:${local.partition}:events:${local.region}:")
       error_message = "event_bus_name must be a bus of the region ${local.region}, got \"${var.event_bus_name}\": events are put into their own region only. From there, a rule can send them on; see examples/central-bus."
     }
   }

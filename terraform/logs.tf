@@ -19,3 +19,13 @@ resource "aws_cloudwatch_log_group" "state_machine" {
   kms_key_id        = local.kms_key_arn
   tags              = local.tags
 }
+
+resource "aws_cloudwatch_log_group" "organization" {
+  #checkov:skip=CKV_AWS_338:log_retention_days decides here, too, as of the other state machine
+  count = var.organization_enabled ? 1 : 0
+
+  name              = local.organization_log_group_name
+  retention_in_days = var.log_retention_days
+  kms_key_id        = local.kms_key_arn
+  tags              = local.tags
+}

@@ -8,6 +8,11 @@ output "state_machine_name" {
   value       = aws_sfn_state_machine.scan.name
 }
 
+output "organization_state_machine_arn" {
+  description = "ARN of the state machine that scans every account, to start it by hand; null without organization_enabled."
+  value       = one(aws_sfn_state_machine.organization[*].arn)
+}
+
 output "dynamodb_table_name" {
   description = "Name of the table of records."
   value       = aws_dynamodb_table.records.name
@@ -34,10 +39,11 @@ output "event_rule_name" {
 }
 
 output "log_group_names" {
-  description = "Name of the log group of each step, and of the state machine."
+  description = "Name of the log group of each step, and of the state machines."
   value = merge(
     { for step, group in aws_cloudwatch_log_group.step : step => group.name },
     { state_machine = aws_cloudwatch_log_group.state_machine.name },
+    { for group in aws_cloudwatch_log_group.organization : "organization_state_machine" => group.name },
   )
 }
 

@@ -13,9 +13,24 @@ locals {
   history_events  = 35 + local.history_pages * (16 + 7 * local.history_batches)
   history_limit   = 12499
 
+  organization_definition = var.organization_enabled ? jsonencode(yamldecode(
+    templatefile("${path.module}/../statemachine/organization.asl.yaml", merge(
+      { for step, arn in local.machine_function_arns.organization : "${step}_function_arn" => arn },
+      {
+        partition                    = local.partition
+        table_name                   = var.dynamodb_table_name
+        scan_state_machine_arn       = local.machines.scan.arn
+        scan_execution_arn_prefix    = trimsuffix(local.machines.scan.execution_arns, ":*")
+        account_concurrency          = var.account_concurrency
+        organization_timeout_seconds = var.organization_timeout_seconds
+        task_timeout_seconds         = var.lambda_timeout + 10
+      },
+    ))
+  )) : null
+
   state_machine_definition = jsonencode(yamldecode(
     templatefile("${path.module}/../statemachine/iam_user_monitor.asl.yaml", merge(
-      { for step, arn in local.workflow_function_arns : "${step}_function_arn" => arn },
+      { for step, arn in local.machine_function_arns.scan : "${step}_function_arn" => arn },
       {
         partition            = local.partition
         table_name           = var.dynamodb_table_name
@@ -70,4 +85,39 @@ resource "aws_sfn_state_machine" "scan" {
       error_message = "With page_size ${var.page_size} and batch_size ${var.batch_size}, a scan of 5,000 users writes ${local.history_events} events into its history; at most ${local.history_limit} leave room for retries and redrives below Step Functions' limit of 25,000. Raise page_size (defaults: 500 and 100), or batch_size if it is below page_size."
     }
   }
+}
+
+# One execution of the other machine for every account: each is locked, recorded, stopped and redriven by itself.
+resource "aws_sfn_state_machine" "organization" {
+  #checkov:skip=CKV_AWS_285:All events are logged, but without their data, as of the other state machine
+  count = var.organization_enabled ? 1 : 0
+
+  name       = local.organization_name
+  type       = "STANDARD"
+  role_arn   = aws_iam_role.organization[0].arn
+  definition = local.organization_definition
+  tags       = local.tags
+
+  logging_configuration {
+    level                  = "ALL"
+    log_destination        = "${aws_cloudwatch_log_group.organization[0].arn}:*"
+    include_execution_data = false
+  }
+
+  tracing_configuration {
+    enabled = true
+  }
+
+  encryption_configuration {
+    type                              = local.customer_key ? "CUSTOMER_MANAGED_KMS_KEY" : "AWS_OWNED_KEY"
+    kms_key_id                        = local.kms_key_arn
+    kms_data_key_reuse_period_seconds = local.customer_key ? 900 : null
+  }
+
+  # Step Functions refuses a role that may not deliver logs, or hear of the executions that it starts.
+  depends_on = [
+    aws_iam_role_policy.organization,
+    aws_lambda_function.step,
+    aws_dynamodb_table.records,
+  ]
 }

@@ -7,10 +7,13 @@
 #   record_actions       on any item of the table
 #   index_actions        on the index of the table, which has no keys to limit it to
 #   bus_actions          on the event bus, for events whose source is this product
-#   account_actions      on the account as a whole
+#   account_actions      on the account as a whole, or on the organization
+#   unit_actions         on the organization's root and units
 #   member_actions       on the role that member accounts have for this deployment
-#   execution_actions    on executions of this state machine. DescribeExecution: before the fence refuses a step, it asks
-#                        whether the run was redriven.
+#   execution_actions    on executions. DescribeExecution: before the fence refuses a step, it asks whether the run was
+#                        redriven.
+#   executions_of        of which state machines these are, where not of its own
+#   machine              the state machine that it is a state of, where that is not "scan"; with the machine, it is there or not
 #   asynchronous         it is no state, but hears EventBridge, and has a dead-letter queue
 #   timeout              seconds that it may take, where that is not lambda_timeout
 locals {
@@ -34,7 +37,13 @@ locals {
   member_environment = var.organization_enabled ? { MEMBER_EXTERNAL_ID = var.member_external_id } : {}
   member_actions     = var.organization_enabled ? ["sts:AssumeRole"] : []
 
-  steps = {
+  # What lists the accounts. A list of its own asks nobody, and units are asked one by one, from the organization's root down.
+  listing_actions      = length(var.accounts) == 0 && length(var.included_organizational_units) == 0 ? ["organizations:ListAccounts"] : []
+  unit_listing_actions = length(var.included_organizational_units) > 0 ? ["organizations:ListAccountsForParent", "organizations:ListOrganizationalUnitsForParent"] : []
+
+  steps = { for step, allowed in local.all_steps : step => allowed if contains(keys(local.machines), try(allowed.machine, "scan")) }
+
+  all_steps = {
     acquire_lock = {
       description         = "Takes the execution lock and begins or resumes the scan"
       transaction_actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
@@ -109,8 +118,48 @@ locals {
       lock_actions      = ["dynamodb:DeleteItem"]
       manifest_actions  = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
       execution_actions = ["states:DescribeExecution"]
-      environment       = merge(local.table_environment, { RETENTION_DAYS = var.retention_days })
-      asynchronous      = true
+      executions_of     = keys(local.machines)
+      environment = merge(
+        local.table_environment,
+        { RETENTION_DAYS = var.retention_days },
+        var.organization_enabled ? { ORGANIZATION_STATE_MACHINE = local.organization_machine_arn } : {},
+      )
+      asynchronous = true
+    }
+    list_accounts = {
+      description         = "Takes the organization's lock and lists the accounts to scan"
+      transaction_actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+      manifest_actions    = ["dynamodb:GetItem"]
+      account_actions     = local.listing_actions
+      unit_actions        = local.unit_listing_actions
+      execution_actions   = ["states:DescribeExecution"]
+      environment = merge(local.table_environment, {
+        RETENTION_DAYS                = var.retention_days
+        MEMBER_ROLE_NAME              = var.member_role_name
+        ACCOUNTS                      = jsonencode(var.accounts)
+        INCLUDED_ORGANIZATIONAL_UNITS = jsonencode(var.included_organizational_units)
+        EXCLUDED_ACCOUNTS             = jsonencode(var.excluded_accounts)
+        ORGANIZATION_TIMEOUT_SECONDS  = var.organization_timeout_seconds
+      })
+      machine = "organization"
+    }
+    summarize_accounts = {
+      description       = "Tells which accounts failed, and records the result of the organization's scan"
+      manifest_actions  = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]
+      bus_actions       = var.change_events_enabled ? ["events:PutEvents"] : []
+      execution_actions = ["states:DescribeExecution"]
+      executions_of     = ["organization", "scan"]
+      environment = merge(local.table_environment, {
+        RETENTION_DAYS        = var.retention_days
+        CHANGE_EVENTS_ENABLED = var.change_events_enabled
+        EVENT_BUS_NAME        = var.event_bus_name
+      })
+      machine = "organization"
+    }
+    fail_organization = {
+      description       = "Ends an organization's scan as failed, naming the accounts, or lets a redriven one go on"
+      execution_actions = ["states:DescribeExecution"]
+      machine           = "organization"
     }
   }
 }

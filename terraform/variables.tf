@@ -1,7 +1,7 @@
 # What to record, and when
 
 variable "monitoring_period" {
-  description = "How often the account is scanned: an EventBridge rate or cron expression (cron in UTC)."
+  description = "How often the account is scanned, or the organization: an EventBridge rate or cron expression (cron in UTC)."
   type        = string
   default     = "rate(1 hour)"
   nullable    = false
@@ -71,7 +71,7 @@ variable "recorded_tags" {
 # Other accounts
 
 variable "organization_enabled" {
-  description = "Whether scans may look into member accounts, through the role member_role_name that each of them has (see modules/member_role). false: this account only."
+  description = "Whether the accounts of an organization are scanned, through the role member_role_name that each of them has (see modules/member_role). The schedule then starts a scan of them all. false: this account only."
   type        = bool
   default     = false
   nullable    = false
@@ -105,6 +105,124 @@ variable "member_external_id" {
   }
 }
 
+variable "accounts" {
+  description = "Accounts that are scanned, 12 digits each; this one, too, only where it is among them. []: all that are active in the organization, or in included_organizational_units."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for account in var.accounts : can(regex("^[0-9]{12}$", account))]) && length(distinct(var.accounts)) == length(var.accounts)
+    error_message = "accounts must be accounts of 12 digits, none of them twice, got ${join(", ", [for account in var.accounts : "\"${account}\""])}."
+  }
+
+  validation {
+    # They reach the function in its environment, which may have 4 KB.
+    condition     = length(var.accounts) <= 150
+    error_message = "accounts must be at most 150, got ${length(var.accounts)}: for more, leave it out, and limit the organization's accounts by included_organizational_units or excluded_accounts."
+  }
+
+  validation {
+    condition     = length(var.accounts) == 0 || var.organization_enabled
+    error_message = "accounts must not be set without organization_enabled, got ${join(", ", [for account in var.accounts : "\"${account}\""])}."
+  }
+}
+
+variable "included_organizational_units" {
+  description = "Organizational units, or the root, whose accounts are scanned, with all units below them. []: all of the organization."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = alltrue([
+      for unit in var.included_organizational_units : can(regex("^(r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})$", unit))
+    ]) && length(distinct(var.included_organizational_units)) == length(var.included_organizational_units)
+    error_message = "included_organizational_units must be IDs such as ou-ab12-11111111 or r-ab12, none of them twice, got ${join(", ", [for unit in var.included_organizational_units : "\"${unit}\""])}."
+  }
+
+  validation {
+    condition     = length(var.included_organizational_units) <= 20
+    error_message = "included_organizational_units must be at most 20, got ${length(var.included_organizational_units)}: name a unit above them, or use excluded_accounts."
+  }
+
+  validation {
+    condition     = length(var.included_organizational_units) == 0 || var.organization_enabled
+    error_message = "included_organizational_units must not be set without organization_enabled, got ${join(", ", [for unit in var.included_organizational_units : "\"${unit}\""])}."
+  }
+
+  validation {
+    condition     = length(var.included_organizational_units) == 0 || length(var.accounts) == 0
+    error_message = "included_organizational_units must not be set with accounts, got ${join(", ", [for unit in var.included_organizational_units : "\"${unit}\""])} and ${join(", ", [for account in var.accounts : "\"${account}\""])}: the accounts are either listed or looked up."
+  }
+}
+
+variable "excluded_accounts" {
+  description = "Accounts that are not scanned, 12 digits each, though they are in the organization."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for account in var.excluded_accounts : can(regex("^[0-9]{12}$", account))]) && length(distinct(var.excluded_accounts)) == length(var.excluded_accounts)
+    error_message = "excluded_accounts must be accounts of 12 digits, none of them twice, got ${join(", ", [for account in var.excluded_accounts : "\"${account}\""])}."
+  }
+
+  validation {
+    condition     = length(var.excluded_accounts) <= 50
+    error_message = "excluded_accounts must be at most 50, got ${length(var.excluded_accounts)}: for more, name what is scanned, by accounts or included_organizational_units."
+  }
+
+  validation {
+    condition     = length(var.excluded_accounts) == 0 || var.organization_enabled
+    error_message = "excluded_accounts must not be set without organization_enabled, got ${join(", ", [for account in var.excluded_accounts : "\"${account}\""])}."
+  }
+
+  validation {
+    condition     = length(setintersection(var.excluded_accounts, var.accounts)) == 0
+    error_message = "excluded_accounts must not name what accounts names, got ${join(", ", [for account in setintersection(var.excluded_accounts, var.accounts) : "\"${account}\""])} in both."
+  }
+}
+
+variable "account_concurrency" {
+  description = "Accounts of an organization that are scanned side by side. Their records share the table's index, which takes about 1,000 write units a second; 40 is Step Functions' limit for an inline Map."
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.account_concurrency >= 1 && var.account_concurrency <= 40 && floor(var.account_concurrency) == var.account_concurrency
+    error_message = "account_concurrency must be a whole number from 1 to 40, got ${var.account_concurrency}."
+  }
+
+  validation {
+    condition     = var.account_concurrency == 10 || var.organization_enabled
+    error_message = "account_concurrency must not be set without organization_enabled, got ${var.account_concurrency}."
+  }
+}
+
+variable "organization_timeout_seconds" {
+  description = "Seconds after which Step Functions ends the scan of an organization as TIMED_OUT. Until then it holds the organization's lock, which nothing renews: a new one cannot begin earlier after a crash."
+  type        = number
+  default     = 10800
+  nullable    = false
+
+  validation {
+    condition     = var.organization_timeout_seconds >= 120 && var.organization_timeout_seconds <= 172800 && floor(var.organization_timeout_seconds) == var.organization_timeout_seconds
+    error_message = "organization_timeout_seconds must be a whole number from 120 to 172800, got ${var.organization_timeout_seconds}."
+  }
+
+  validation {
+    condition     = !var.organization_enabled || var.organization_timeout_seconds > var.scan_timeout_seconds
+    error_message = "organization_timeout_seconds must be more than scan_timeout_seconds, which is what one account may take, got ${var.organization_timeout_seconds} and ${var.scan_timeout_seconds}."
+  }
+
+  validation {
+    condition     = var.organization_timeout_seconds == 10800 || var.organization_enabled
+    error_message = "organization_timeout_seconds must not be set without organization_enabled, got ${var.organization_timeout_seconds}."
+  }
+}
+
 # Names
 
 variable "name_prefix" {
@@ -114,7 +232,7 @@ variable "name_prefix" {
   nullable    = false
 
   validation {
-    # The longest suffix has 16 characters; functions, roles and rules may have names of 64.
+    # The longest suffix has 19 characters; functions, roles and rules may have names of 64.
     condition     = can(regex("^[a-zA-Z][a-zA-Z0-9-]{0,39}$", var.name_prefix))
     error_message = "name_prefix must be 1 to 40 letters, digits and hyphens, beginning with a letter, got \"${var.name_prefix}\"."
   }
@@ -291,7 +409,7 @@ variable "lock_lease_seconds" {
 }
 
 variable "scan_timeout_seconds" {
-  description = "Seconds after which Step Functions ends a scan as TIMED_OUT."
+  description = "Seconds after which Step Functions ends the scan of an account as TIMED_OUT."
   type        = number
   default     = 1800
   nullable    = false
@@ -335,7 +453,7 @@ variable "point_in_time_recovery_enabled" {
 # Who hears of it
 
 variable "alarms_enabled" {
-  description = "Whether there are CloudWatch alarms, which cost $0.10 a month for each of their 14 metrics, and 15 with change_email or change_topic_arn."
+  description = "Whether there are CloudWatch alarms, which cost $0.10 a month for each of their 14 metrics, and 15 with change_email or change_topic_arn; with organization_enabled, for 3 more."
   type        = bool
   default     = true
   nullable    = false

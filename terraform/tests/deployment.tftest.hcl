@@ -39,6 +39,12 @@ mock_provider "aws" {
   }
 }
 
+# Nor the ARN that all machines have here.
+override_resource {
+  target = aws_sfn_state_machine.organization
+  values = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:the-organization" }
+}
+
 # Not the ARN that all rules have here, so that a policy can be seen to name this one.
 override_resource {
   target = aws_cloudwatch_event_rule.clean_up
@@ -118,7 +124,7 @@ run "names_belong_together" {
   }
 
   assert {
-    condition     = toset(keys(aws_lambda_function.step)) == toset([for file in fileset("${path.module}/../functions", "*/handler.py") : dirname(file)])
+    condition     = toset(keys(local.all_steps)) == toset([for file in fileset("${path.module}/../functions", "*/handler.py") : dirname(file)])
     error_message = "Not every folder with a handler in functions/ is deployed."
   }
 
@@ -194,6 +200,126 @@ run "names_belong_together" {
   assert {
     condition     = jsondecode(aws_cloudwatch_event_target.schedule.input).trigger == "schedule"
     error_message = "Scheduled scans must say that they are."
+  }
+}
+
+run "without_an_organization_there_is_nothing_of_one" {
+  assert {
+    condition     = length(aws_sfn_state_machine.organization) + length(aws_iam_role.organization) + length(aws_iam_role_policy.organization) + length(aws_cloudwatch_log_group.organization) == 0 && output.organization_state_machine_arn == null
+    error_message = "There must be no state machine of an organization."
+  }
+
+  assert {
+    condition     = setsubtract(keys(local.all_steps), keys(aws_lambda_function.step)) == toset(["list_accounts", "summarize_accounts", "fail_organization"]) && keys(aws_iam_role.step) == keys(aws_lambda_function.step) && keys(aws_cloudwatch_log_group.step) == keys(aws_lambda_function.step)
+    error_message = "The steps of an organization must be all that is left out, with their roles and logs."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.schedule.arn == aws_sfn_state_machine.scan.arn && jsondecode(aws_cloudwatch_event_rule.clean_up.event_pattern).detail.stateMachineArn == ["arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor"]
+    error_message = "The schedule must start the scan of this account, and CleanUp hear of it alone."
+  }
+}
+
+run "an_organization_is_scanned_on_schedule" {
+  variables {
+    name_prefix                  = "audit"
+    dynamodb_table_name          = "2024"
+    organization_enabled         = true
+    member_external_id           = "the-monitor"
+    member_role_name             = "reader"
+    excluded_accounts            = ["333333333333"]
+    account_concurrency          = 7
+    lambda_timeout               = 120
+    organization_timeout_seconds = 3600
+    change_email                 = "team@example.com"
+  }
+
+  assert {
+    condition = aws_cloudwatch_event_target.schedule.arn == aws_sfn_state_machine.organization[0].arn && jsonencode(jsondecode(aws_cloudwatch_event_rule.clean_up.event_pattern).detail) == jsonencode({
+      stateMachineArn = ["arn:aws:states:eu-west-1:123456789012:stateMachine:audit-organization", "arn:aws:states:eu-west-1:123456789012:stateMachine:audit"]
+      status          = ["ABORTED", "FAILED", "TIMED_OUT"]
+    })
+    error_message = "The schedule must start the scan of the organization, and CleanUp hear of both machines."
+  }
+
+  assert {
+    condition     = output.organization_state_machine_arn == "arn:aws:states:eu-west-1:123456789012:stateMachine:the-organization" && aws_sfn_state_machine.organization[0].name == "audit-organization" && output.log_group_names["organization_state_machine"] == "/aws/vendedlogs/states/audit-organization"
+    error_message = "Wrong state machine or log group."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_sfn_state_machine.organization[0].logging_configuration == aws_sfn_state_machine.scan.logging_configuration || one(aws_sfn_state_machine.organization[0].logging_configuration).level == "ALL" && !one(aws_sfn_state_machine.organization[0].logging_configuration).include_execution_data,
+      aws_sfn_state_machine.organization[0].tracing_configuration == aws_sfn_state_machine.scan.tracing_configuration,
+      aws_sfn_state_machine.organization[0].type == "STANDARD",
+    ])
+    error_message = "The state machine must log and trace as the other one does."
+  }
+
+  assert {
+    condition     = !strcontains(aws_sfn_state_machine.organization[0].definition, "$${") && jsonencode(jsondecode(aws_sfn_state_machine.organization[0].definition).TimeoutSeconds) == "3600"
+    error_message = "A placeholder survives in the definition, or its time-out is not organization_timeout_seconds."
+  }
+
+  assert {
+    condition     = regexall("\"MaxConcurrency\":([^,}]+)", aws_sfn_state_machine.organization[0].definition) == tolist([["7"]]) && length(regexall("\"(TimeoutSeconds|MaxConcurrency)\": *\"", aws_sfn_state_machine.organization[0].definition)) == 0
+    error_message = "MaxConcurrency must be the number account_concurrency, and no number may be left in quotes."
+  }
+
+  assert {
+    condition     = jsonencode(jsondecode(aws_sfn_state_machine.organization[0].definition).States.ReleaseLock.Parameters.TableName) == "\"2024\""
+    error_message = "A table name of digits must stay a text."
+  }
+
+  assert {
+    condition = alltrue(concat(
+      [for arn in ["stateMachine:audit", "function:audit-list-accounts", "function:audit-summarize-accounts", "function:audit-fail-organization"] : strcontains(aws_sfn_state_machine.organization[0].definition, ":123456789012:${arn}\"")],
+      [for step, name in output.lambda_function_names : strcontains(aws_sfn_state_machine.scan.definition, ":${name}\"") == !contains(["list_accounts", "summarize_accounts", "fail_organization", "clean_up"], step)],
+    ))
+    error_message = "Each state machine must call its own functions, and that of the organization the other one."
+  }
+
+  assert {
+    condition = aws_lambda_function.step["list_accounts"].environment[0].variables == tomap({
+      ACCOUNTS                      = "[]"
+      DYNAMODB_TABLE_NAME           = "2024"
+      EXCLUDED_ACCOUNTS             = "[\"333333333333\"]"
+      INCLUDED_ORGANIZATIONAL_UNITS = "[]"
+      LOG_LEVEL                     = "INFO"
+      MEMBER_ROLE_NAME              = "reader"
+      ORGANIZATION_TIMEOUT_SECONDS  = "3600"
+      RETENTION_DAYS                = "90"
+    })
+    error_message = "Which accounts there are to scan must reach the function as it reads it."
+  }
+
+  assert {
+    condition = jsonencode({
+      for step in ["summarize_accounts", "fail_organization", "clean_up"] : step => aws_lambda_function.step[step].environment[0].variables
+      }) == jsonencode({
+      summarize_accounts = { CHANGE_EVENTS_ENABLED = "true", DYNAMODB_TABLE_NAME = "2024", EVENT_BUS_NAME = "default", LOG_LEVEL = "INFO", RETENTION_DAYS = "90" }
+      fail_organization  = { LOG_LEVEL = "INFO" }
+      clean_up           = { DYNAMODB_TABLE_NAME = "2024", LOG_LEVEL = "INFO", ORGANIZATION_STATE_MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:audit-organization", RETENTION_DAYS = "90" }
+    })
+    error_message = "A step is told more or less than it reads."
+  }
+
+  assert {
+    condition = alltrue([
+      for step, function in aws_lambda_function.step : alltrue([
+        for name in keys(function.environment[0].variables) :
+        name == "LOG_LEVEL" || strcontains(file("${path.module}/../functions/shared/configuration.py"), "\"${name}\"")
+      ])
+    ])
+    error_message = "A function is given a variable that none reads."
+  }
+
+  assert {
+    condition = jsondecode(one(aws_cloudwatch_event_rule.changes).event_pattern).detail.execution_arn == [
+      { prefix = "arn:aws:states:eu-west-1:123456789012:execution:audit-organization:" },
+      { prefix = "arn:aws:states:eu-west-1:123456789012:execution:audit:" },
+    ]
+    error_message = "People must hear of accounts that failed, too, and of no other deployment."
   }
 }
 

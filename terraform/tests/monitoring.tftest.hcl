@@ -26,7 +26,7 @@ run "alarms_watch_metrics_that_exist" {
   assert {
     condition = alltrue(flatten([
       for alarm in local.alarms : [
-        for metric in alarm.metrics : strcontains(file("../functions/shared/metrics.py"), "add_metric(\"${metric.name}\"") && length(metric.dimensions) == 0
+        for metric in alarm.metrics : strcontains(join("", [for file in fileset("../functions", "**/*.py") : file("../functions/${file}")]), "add_metric(\"${metric.name}\"") && length(metric.dimensions) == 0
         if metric.namespace == "IAMUserMonitor"
       ]
     ]))
@@ -80,21 +80,21 @@ run "alarms_keep_to_their_budget" {
   command = plan
 
   assert {
-    condition     = length(flatten([for alarm in local.all_alarms : keys(alarm.metrics)])) <= 14
+    condition     = length(flatten([for alarm in local.alarms : keys(alarm.metrics)])) <= 14
     error_message = "The alarms watch more than 14 metrics."
   }
 
   # In cents: an alarm metric costs 10 a month, a metric of the scans 30, and hourly scans of 100 users stay below 40.
   assert {
     condition = (
-      10 * length(flatten([for alarm in local.all_alarms : keys(alarm.metrics)]))
-      + 30 * length(regexall("add_metric\\(", file("../functions/shared/metrics.py"))) + 40
+      10 * length(flatten([for alarm in local.alarms : keys(alarm.metrics)]))
+      + 30 * length(local.scan_metrics) + 40
     ) <= 330
     error_message = "The alarms watch more metrics than $3.30 a month allow."
   }
 
   assert {
-    condition     = strcontains(file("variables.tf"), "their ${length(flatten([for alarm in local.all_alarms : keys(alarm.metrics)]))} metrics")
+    condition     = strcontains(file("variables.tf"), "their ${length(flatten([for alarm in local.alarms : keys(alarm.metrics)]))} metrics")
     error_message = "The description of alarms_enabled tells another number of metrics."
   }
 
@@ -148,7 +148,7 @@ run "changes_that_are_told_cost_one_metric_more" {
   }
 
   assert {
-    condition     = contains(values(local.all_alarms.dead-letters.metrics)[*].dimensions.QueueName, "iam-user-monitor-changes-dead-letters") && strcontains(file("variables.tf"), "and ${length(flatten([for alarm in local.all_alarms : keys(alarm.metrics)]))} with change_email")
+    condition     = contains(values(local.all_alarms.dead-letters.metrics)[*].dimensions.QueueName, "iam-user-monitor-changes-dead-letters") && strcontains(file("variables.tf"), "and ${length(flatten([for alarm in local.alarms : keys(alarm.metrics)]))} with change_email")
     error_message = "The dead letters of the changes must be watched, and the description of alarms_enabled tell the number of metrics."
   }
 
@@ -160,6 +160,98 @@ run "changes_that_are_told_cost_one_metric_more" {
   assert {
     condition     = length(aws_sns_topic.changes) + length(aws_sns_topic_policy.changes) + length(aws_sns_topic_subscription.change_email) == 0 && output.change_topic_arn == var.change_topic_arn && one(aws_cloudwatch_event_target.changes).arn == var.change_topic_arn
     error_message = "With an existing topic none may be created."
+  }
+}
+
+run "an_organization_has_an_alarm_of_its_own_and_one_that_knows_it" {
+  command = plan
+
+  variables {
+    organization_enabled = true
+    member_external_id   = "the-monitor"
+    member_role_name     = "reader"
+  }
+
+  assert {
+    condition = jsonencode({
+      for name in ["organization-failed", "no-success", "scan-failed"] : name => [for metric in local.alarms[name].metrics : join(" ", concat([metric.name], values(metric.dimensions)))]
+      }) == jsonencode({
+      organization-failed = [for name in ["ExecutionsAborted", "ExecutionsFailed", "ExecutionsTimedOut"] : "${name} arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor-organization"]
+      no-success          = ["AccountsScanned"]
+      scan-failed         = [for name in ["ExecutionsAborted", "ExecutionsFailed", "ExecutionsTimedOut"] : "${name} arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor"]
+    })
+    error_message = "Failed runs over the organization, failed scans of an account, and that nothing is scanned at all are three things."
+  }
+
+  assert {
+    condition     = alltrue([for name in local.organization_metrics : strcontains(join("", [for file in fileset("../functions", "**/*.py") : file("../functions/${file}")]), "add_metric(\"${name}\"")])
+    error_message = "A metric of the organization is not emitted."
+  }
+
+  assert {
+    condition     = strcontains(file("variables.tf"), "with organization_enabled, for ${length(flatten([for alarm in local.alarms : keys(alarm.metrics)])) - 14} more.")
+    error_message = "The description of alarms_enabled tells another number of metrics."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.all : length(alarm.alarm_description) > 200 && length(alarm.alarm_description) <= 1024])
+    error_message = "A description is too short to help, or longer than CloudWatch takes."
+  }
+
+  assert {
+    condition     = alltrue([for text in ["iam-user-monitor-organization", "only the accounts that are not complete are scanned again", "reader", "excluded_accounts"] : strcontains(aws_cloudwatch_metric_alarm.all["organization-failed"].alarm_description, text)])
+    error_message = "The alarm must say which machine it is, what a redrive does, and what to do about an account without the role."
+  }
+
+  # Two hours and the longest run, which is three hours; and the newest has only begun.
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 6 && strcontains(aws_cloudwatch_metric_alarm.all["no-success"].alarm_description, "state machine iam-user-monitor-organization start, fail, or end in OrganizationSkipped")
+    error_message = "The alarm on missing success must know the organization's machine and its time-out."
+  }
+
+  assert {
+    condition = toset([
+      for metric in flatten([for widget in jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets : [for metric in try(widget.properties.metrics, []) : metric[1] if metric[0] == "IAMUserMonitor"]]) : metric
+    ]) == toset(concat(keys(local.scan_metrics), local.organization_metrics))
+    error_message = "The dashboard must show the accounts that were scanned and that failed."
+  }
+
+  assert {
+    condition = length(jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets) == 16 && alltrue([
+      for machine in ["iam-user-monitor", "iam-user-monitor-organization"] : length(regexall("\"StateMachineArn\",\"arn:aws:states:eu-west-1:123456789012:stateMachine:${machine}\"", one(aws_cloudwatch_dashboard.scans).dashboard_body)) == 6
+    ])
+    error_message = "The executions of both machines must be shown."
+  }
+
+  assert {
+    condition     = length(distinct([for widget in jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets : "${widget.x} ${widget.y}"])) == 16
+    error_message = "A widget hides another one."
+  }
+
+  assert {
+    condition     = length(flatten([for widget in local.dashboard_widgets : widget.metrics[*][0]])) <= 49
+    error_message = "With more than 50 metrics, and one comes for the changes, CloudWatch does not count the dashboard among the free ones."
+  }
+
+  assert {
+    condition     = alltrue([for step, name in local.function_log_group_names : contains(aws_cloudwatch_query_definition.all["errors"].log_group_names, name)])
+    error_message = "Errors of the organization's steps must be found, too."
+  }
+}
+
+run "an_organization_that_has_all_day_is_watched_for_as_long" {
+  command = plan
+
+  variables {
+    organization_enabled         = true
+    member_external_id           = "the-monitor"
+    monitoring_period            = "cron(0 6 * * ? *)"
+    organization_timeout_seconds = 86400
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.all["no-success"].evaluation_periods == 73
+    error_message = "Two days and the longest run are 72 hours, and the newest has only begun."
   }
 }
 
@@ -457,7 +549,7 @@ run "the_dashboard_shows_what_the_functions_emit" {
   assert {
     condition = toset([
       for metric in flatten([for widget in jsondecode(one(aws_cloudwatch_dashboard.scans).dashboard_body).widgets : [for metric in try(widget.properties.metrics, []) : metric[1] if metric[0] == "IAMUserMonitor"]]) : metric
-    ]) == toset([for name in regexall("add_metric\\(\"(\\w+)\"", file("../functions/shared/metrics.py")) : name[0]])
+    ]) == setsubtract([for name in regexall("add_metric\\(\"(\\w+)\"", join("", [for file in fileset("../functions", "**/*.py") : file("../functions/${file}")])) : name[0]], local.organization_metrics)
     error_message = "The dashboard must show exactly the metrics of the scans."
   }
 

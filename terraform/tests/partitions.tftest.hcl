@@ -40,9 +40,15 @@ override_resource {
   target = aws_sfn_state_machine.scan
 }
 
+override_resource {
+  target = aws_sfn_state_machine.organization
+}
+
 variables {
-  lambda_package_path = "versions.tf"
-  change_email        = "team@example.com"
+  lambda_package_path  = "versions.tf"
+  change_email         = "team@example.com"
+  organization_enabled = true
+  member_external_id   = "the-monitor"
 }
 
 run "in_the_standard_partition" {
@@ -53,20 +59,20 @@ run "in_the_standard_partition" {
   }
 
   assert {
-    condition     = toset(flatten(regexall("\"Resource\": *\"(arn:[a-z-]+):states:::[a-zA-Z:]+\"", local.state_machine_definition))) == toset(["arn:aws"])
+    condition     = toset(flatten(regexall("\"Resource\": *\"(arn:[a-z-]+):states:::[a-zA-Z0-9:.-]+\"", "${local.state_machine_definition}${local.organization_definition}"))) == toset(["arn:aws"])
     error_message = "A task of the definition names another partition: it would fail with States.Runtime, which nothing catches."
   }
 
   assert {
     condition = toset(flatten([
       for text in concat(
-        [local.state_machine_definition, jsonencode(local.all_alarms), jsonencode(local.dashboard_widgets), output.kms_key_policy],
+        [local.state_machine_definition, local.organization_definition, jsonencode(local.all_alarms), jsonencode(local.dashboard_widgets), output.kms_key_policy],
         values(data.aws_iam_policy_document.step)[*].json,
         values(data.aws_iam_policy_document.dead_letters)[*].json,
+        values(data.aws_iam_policy_document.state_machine)[*].json,
+        values(data.aws_iam_policy_document.state_machine_trust)[*].json,
         [for document in [
           data.aws_iam_policy_document.step_trust,
-          data.aws_iam_policy_document.state_machine,
-          data.aws_iam_policy_document.state_machine_trust,
           data.aws_iam_policy_document.schedule,
           data.aws_iam_policy_document.schedule_trust,
           data.aws_iam_policy_document.alarm_topic,
@@ -103,20 +109,20 @@ run "in_govcloud" {
   }
 
   assert {
-    condition     = toset(flatten(regexall("\"Resource\": *\"(arn:[a-z-]+):states:::[a-zA-Z:]+\"", local.state_machine_definition))) == toset(["arn:aws-us-gov"])
+    condition     = toset(flatten(regexall("\"Resource\": *\"(arn:[a-z-]+):states:::[a-zA-Z0-9:.-]+\"", "${local.state_machine_definition}${local.organization_definition}"))) == toset(["arn:aws-us-gov"])
     error_message = "A task of the definition names another partition: it would fail with States.Runtime, which nothing catches."
   }
 
   assert {
     condition = toset(flatten([
       for text in concat(
-        [local.state_machine_definition, jsonencode(local.all_alarms), jsonencode(local.dashboard_widgets), output.kms_key_policy],
+        [local.state_machine_definition, local.organization_definition, jsonencode(local.all_alarms), jsonencode(local.dashboard_widgets), output.kms_key_policy],
         values(data.aws_iam_policy_document.step)[*].json,
         values(data.aws_iam_policy_document.dead_letters)[*].json,
+        values(data.aws_iam_policy_document.state_machine)[*].json,
+        values(data.aws_iam_policy_document.state_machine_trust)[*].json,
         [for document in [
           data.aws_iam_policy_document.step_trust,
-          data.aws_iam_policy_document.state_machine,
-          data.aws_iam_policy_document.state_machine_trust,
           data.aws_iam_policy_document.schedule,
           data.aws_iam_policy_document.schedule_trust,
           data.aws_iam_policy_document.alarm_topic,
@@ -153,20 +159,20 @@ run "in_china" {
   }
 
   assert {
-    condition     = toset(flatten(regexall("\"Resource\": *\"(arn:[a-z-]+):states:::[a-zA-Z:]+\"", local.state_machine_definition))) == toset(["arn:aws-cn"])
+    condition     = toset(flatten(regexall("\"Resource\": *\"(arn:[a-z-]+):states:::[a-zA-Z0-9:.-]+\"", "${local.state_machine_definition}${local.organization_definition}"))) == toset(["arn:aws-cn"])
     error_message = "A task of the definition names another partition: it would fail with States.Runtime, which nothing catches."
   }
 
   assert {
     condition = toset(flatten([
       for text in concat(
-        [local.state_machine_definition, jsonencode(local.all_alarms), jsonencode(local.dashboard_widgets), output.kms_key_policy],
+        [local.state_machine_definition, local.organization_definition, jsonencode(local.all_alarms), jsonencode(local.dashboard_widgets), output.kms_key_policy],
         values(data.aws_iam_policy_document.step)[*].json,
         values(data.aws_iam_policy_document.dead_letters)[*].json,
+        values(data.aws_iam_policy_document.state_machine)[*].json,
+        values(data.aws_iam_policy_document.state_machine_trust)[*].json,
         [for document in [
           data.aws_iam_policy_document.step_trust,
-          data.aws_iam_policy_document.state_machine,
-          data.aws_iam_policy_document.state_machine_trust,
           data.aws_iam_policy_document.schedule,
           data.aws_iam_policy_document.schedule_trust,
           data.aws_iam_policy_document.alarm_topic,

@@ -20,6 +20,10 @@ override_resource {
   target = aws_sfn_state_machine.scan
 }
 
+override_resource {
+  target = aws_sfn_state_machine.organization
+}
+
 variables {
   lambda_package_path = "versions.tf"
 }
@@ -53,11 +57,202 @@ run "two_steps_may_take_the_member_role_and_no_other" {
     condition = jsonencode({
       for step, allowed in local.steps : step => { for name, value in try(allowed.environment, {}) : name => value if startswith(name, "MEMBER_") }
       }) == jsonencode(merge({ for step in keys(local.steps) : step => {} }, {
-        acquire_lock = { MEMBER_ROLE_NAME = "audit" }
-        list_users   = { MEMBER_EXTERNAL_ID = "the-monitor" }
-        read_posture = { MEMBER_EXTERNAL_ID = "the-monitor" }
+        acquire_lock  = { MEMBER_ROLE_NAME = "audit" }
+        list_accounts = { MEMBER_ROLE_NAME = "audit" }
+        list_users    = { MEMBER_EXTERNAL_ID = "the-monitor" }
+        read_posture  = { MEMBER_EXTERNAL_ID = "the-monitor" }
     }))
-    error_message = "Who looks into member accounts must know the external id, and AcquireLock the role that it lets through."
+    error_message = "Who looks into member accounts must know the external id, ListAccounts the role that it names, and AcquireLock that which it lets through."
+  }
+}
+
+run "the_steps_of_an_organization_may_do_exactly_their_work" {
+  command = plan
+
+  variables {
+    organization_enabled = true
+    member_external_id   = "the-monitor"
+  }
+
+  assert {
+    condition = jsonencode({
+      for step in ["list_accounts", "summarize_accounts", "fail_organization"] : step => {
+        for statement in jsondecode(data.aws_iam_policy_document.step[step].json).Statement : statement.Sid => sort(flatten([statement.Action]))
+        if !contains(["Logs", "Tracing"], statement.Sid)
+      }
+      }) == jsonencode({
+      list_accounts = {
+        LockAndManifest = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Manifest        = ["dynamodb:GetItem"]
+        Account         = ["organizations:ListAccounts"]
+        Executions      = ["states:DescribeExecution"]
+      }
+      summarize_accounts = {
+        Manifest   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]
+        Events     = ["events:PutEvents"]
+        Executions = ["states:DescribeExecution"]
+      }
+      fail_organization = { Executions = ["states:DescribeExecution"] }
+    })
+    error_message = "A step of the organization may do more or less than its work."
+  }
+
+  assert {
+    condition = jsonencode({
+      for step, document in data.aws_iam_policy_document.step : step => one([
+        for statement in jsondecode(document.json).Statement : sort(flatten([statement.Resource])) if statement.Sid == "Executions"
+      ]) if can(local.steps[step].execution_actions)
+      }) == jsonencode({
+      for step, machines in {
+        acquire_lock       = ["iam-user-monitor"]
+        clean_up           = ["iam-user-monitor-organization", "iam-user-monitor"]
+        emit_metrics       = ["iam-user-monitor"]
+        fail_organization  = ["iam-user-monitor-organization"]
+        fail_scan          = ["iam-user-monitor"]
+        list_accounts      = ["iam-user-monitor-organization"]
+        save_progress      = ["iam-user-monitor"]
+        summarize_accounts = ["iam-user-monitor-organization", "iam-user-monitor"]
+      } : step => [for machine in machines : "arn:aws:states:eu-west-1:123456789012:execution:${machine}:*"]
+    })
+    error_message = "A step may ask for executions of another machine than those that it has to do with."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for step in ["list_accounts", "summarize_accounts", "fail_organization", "clean_up"] : [
+        for statement in jsondecode(data.aws_iam_policy_document.step[step].json).Statement : jsonencode([statement.Resource, try(statement.Condition, null)]) == jsonencode({
+          LockAndManifest = ["arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records", {
+            "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["__execution_lock__", "__scan__"] }, Null = { "dynamodb:LeadingKeys" = "false" }
+          }]
+          Lock = ["arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records", {
+            "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = "__execution_lock__" }, Null = { "dynamodb:LeadingKeys" = "false" }
+          }]
+          Manifest = ["arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records", {
+            "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = "__scan__" }, Null = { "dynamodb:LeadingKeys" = "false" }
+          }]
+          Account = ["*", null]
+          Events  = ["arn:aws:events:eu-west-1:123456789012:event-bus/default", { StringEquals = { "events:source" = "iam-user-monitor" } }]
+        }[statement.Sid]) if contains(["LockAndManifest", "Lock", "Manifest", "Account", "Events"], statement.Sid)
+      ]
+    ]))
+    error_message = "A step of the organization may reach other items or another bus than expected."
+  }
+}
+
+run "with_units_the_organization_is_listed_by_them" {
+  command = plan
+
+  variables {
+    organization_enabled          = true
+    member_external_id            = "the-monitor"
+    included_organizational_units = ["ou-ab12-11111111"]
+  }
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(data.aws_iam_policy_document.step["list_accounts"].json).Statement : statement.Sid => [sort(flatten([statement.Action])), sort(flatten([statement.Resource]))]
+      if strcontains(jsonencode(statement.Action), "organizations:")
+      }) == jsonencode({
+      Units = [
+        ["organizations:ListAccountsForParent", "organizations:ListOrganizationalUnitsForParent"],
+        ["arn:aws:organizations::*:ou/o-*/ou-*", "arn:aws:organizations::*:root/o-*/r-*"],
+      ]
+    })
+    error_message = "ListAccounts must be able to list the accounts and units of a unit, and nothing else of the organization."
+  }
+}
+
+run "with_a_list_of_accounts_nobody_asks_the_organization" {
+  command = plan
+
+  variables {
+    organization_enabled  = true
+    member_external_id    = "the-monitor"
+    accounts              = ["123456789012", "210987654321"]
+    change_events_enabled = false
+  }
+
+  assert {
+    condition     = !anytrue([for document in values(data.aws_iam_policy_document.step) : strcontains(document.json, "organizations:") || strcontains(document.json, "events:PutEvents")])
+    error_message = "What is not asked for or announced may not be."
+  }
+}
+
+run "the_state_machine_of_an_organization_may_do_exactly_its_work" {
+  command = plan
+
+  variables {
+    organization_enabled = true
+    member_external_id   = "the-monitor"
+    kms_key              = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+  }
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(data.aws_iam_policy_document.state_machine["organization"].json).Statement : statement.Sid => [sort(flatten([statement.Action])), sort(flatten([statement.Resource]))]
+      if !contains(["LogDelivery", "Tracing"], statement.Sid) && !endswith(statement.Sid, "Key")
+      }) == jsonencode({
+      InvokeSteps = [["lambda:InvokeFunction"], [for step in ["fail-organization", "list-accounts", "summarize-accounts"] : "arn:aws:lambda:eu-west-1:123456789012:function:iam-user-monitor-${step}"]]
+      StartScans  = [["states:StartExecution"], ["arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor"]]
+      FollowScans = [["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"], ["arn:aws:states:eu-west-1:123456789012:execution:iam-user-monitor:*"]]
+      HearOfScans = [["events:DescribeRule", "events:PutRule", "events:PutTargets"], ["arn:aws:events:eu-west-1:123456789012:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]]
+      ReleaseLock = [["dynamodb:DeleteItem"], ["arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"]]
+    })
+    error_message = "The state machine of the organization may do more or less than its work."
+  }
+
+  assert {
+    condition = jsonencode([
+      for statement in jsondecode(data.aws_iam_policy_document.state_machine["organization"].json).Statement : [statement.Sid, statement.Action, try(statement.Condition, null)]
+      if contains(["ReleaseLock", "LogDelivery", "Tracing", "LogDeliveryKey", "TableKey"], statement.Sid)
+      ]) == jsonencode([
+      for statement in jsondecode(data.aws_iam_policy_document.state_machine["scan"].json).Statement : [statement.Sid, statement.Action, try(statement.Condition, null)]
+      if contains(["ReleaseLock", "LogDelivery", "Tracing", "LogDeliveryKey", "TableKey"], statement.Sid)
+    ])
+    error_message = "Both state machines free a lock, deliver logs and traces, and use the key for that, alike."
+  }
+
+  assert {
+    condition = jsonencode({
+      for owner, document in merge({ for machine, document in data.aws_iam_policy_document.state_machine : "${machine} machine" => document }, data.aws_iam_policy_document.step) : owner => one([
+        for statement in jsondecode(document.json).Statement : [for arn in sort(flatten([statement.Condition.StringEquals["kms:EncryptionContext:aws:states:stateMachineArn"]])) : element(split(":", arn), -1)] if statement.Sid == "ExecutionsKey"
+      ]) if strcontains(document.json, "\"ExecutionsKey\"")
+      }) == jsonencode({
+      acquire_lock           = ["iam-user-monitor"]
+      clean_up               = ["iam-user-monitor", "iam-user-monitor-organization"]
+      emit_metrics           = ["iam-user-monitor"]
+      fail_organization      = ["iam-user-monitor-organization"]
+      fail_scan              = ["iam-user-monitor"]
+      list_accounts          = ["iam-user-monitor-organization"]
+      "organization machine" = ["iam-user-monitor", "iam-user-monitor-organization"]
+      save_progress          = ["iam-user-monitor"]
+      "scan machine"         = ["iam-user-monitor"]
+      summarize_accounts     = ["iam-user-monitor", "iam-user-monitor-organization"]
+    })
+    error_message = "Whoever asks for an execution must be able to decrypt it, and no other."
+  }
+
+  assert {
+    condition = jsonencode([for statement in jsondecode(data.aws_iam_policy_document.state_machine_trust["organization"].json).Statement : [statement.Principal, statement.Condition]]) == jsonencode([[
+      { Service = "states.amazonaws.com" },
+      {
+        ArnEquals    = { "aws:SourceArn" = "arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor-organization" }
+        StringEquals = { "aws:SourceAccount" = "123456789012" }
+      },
+    ]])
+    error_message = "The role must trust Step Functions for the state machine of the organization only."
+  }
+
+  assert {
+    condition     = jsondecode(data.aws_iam_policy_document.schedule.json).Statement[0].Resource == "arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor-organization" && length(jsondecode(data.aws_iam_policy_document.schedule.json).Statement) == 1
+    error_message = "The schedule must be able to start the scan of the organization and nothing else."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(data.aws_iam_policy_document.key.json).Statement : statement.Condition.ArnEquals["kms:EncryptionContext:aws:logs:arn"] if statement.Sid == "Logs"
+    ])) == toset([for name in values(output.log_group_names) : "arn:aws:logs:eu-west-1:123456789012:log-group:${name}"]) && output.log_group_names["organization_state_machine"] == "/aws/vendedlogs/states/iam-user-monitor-organization"
+    error_message = "The key must encrypt the logs of the organization, too."
   }
 }
 
@@ -143,7 +338,7 @@ run "each_step_may_do_exactly_its_work" {
 
   assert {
     condition = alltrue(flatten([
-      for document in concat(values(data.aws_iam_policy_document.step), [data.aws_iam_policy_document.state_machine]) : [
+      for document in concat(values(data.aws_iam_policy_document.step), values(data.aws_iam_policy_document.state_machine)) : [
         for statement in jsondecode(document.json).Statement : jsonencode(try(statement.Condition, null)) == try(jsonencode({
           Events = { StringEquals = { "events:source" = "iam-user-monitor" } }
           }[statement.Sid]), jsonencode({
@@ -224,7 +419,7 @@ run "the_state_machine_and_the_schedule_may_do_exactly_their_work" {
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Sid => sort(flatten([statement.Action]))
+      for statement in jsondecode(data.aws_iam_policy_document.state_machine["scan"].json).Statement : statement.Sid => sort(flatten([statement.Action]))
       }) == jsonencode({
       InvokeSteps = ["lambda:InvokeFunction"]
       ReleaseLock = ["dynamodb:DeleteItem"]
@@ -235,14 +430,14 @@ run "the_state_machine_and_the_schedule_may_do_exactly_their_work" {
   }
 
   assert {
-    condition = jsonencode(sort(flatten([for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Resource if statement.Sid == "InvokeSteps"]))) == jsonencode(sort([
+    condition = jsonencode(sort(flatten([for statement in jsondecode(data.aws_iam_policy_document.state_machine["scan"].json).Statement : statement.Resource if statement.Sid == "InvokeSteps"]))) == jsonencode(sort([
       for step in ["acquire-lock", "read-posture", "list-users", "write-batch", "save-progress", "emit-metrics", "publish-changes", "fail-scan"] : "arn:aws:lambda:eu-west-1:123456789012:function:iam-user-monitor-${step}"
     ]))
     error_message = "The state machine must be able to invoke exactly the functions of its definition."
   }
 
   assert {
-    condition     = one([for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Resource if statement.Sid == "ReleaseLock"]) == "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
+    condition     = one([for statement in jsondecode(data.aws_iam_policy_document.state_machine["scan"].json).Statement : statement.Resource if statement.Sid == "ReleaseLock"]) == "arn:aws:dynamodb:eu-west-1:123456789012:table/iam-user-records"
     error_message = "The state machine must be able to delete from the table of records only."
   }
 
@@ -269,7 +464,7 @@ run "services_act_for_this_account_and_these_resources_only" {
   }
 
   assert {
-    condition = jsonencode([for statement in jsondecode(data.aws_iam_policy_document.state_machine_trust.json).Statement : [statement.Principal, statement.Condition]]) == jsonencode([[
+    condition = jsonencode([for statement in jsondecode(data.aws_iam_policy_document.state_machine_trust["scan"].json).Statement : [statement.Principal, statement.Condition]]) == jsonencode([[
       { Service = "states.amazonaws.com" },
       {
         ArnEquals    = { "aws:SourceArn" = "arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor" }
@@ -363,7 +558,7 @@ run "a_customer_managed_key_may_be_used_where_it_is_needed_and_through_that_serv
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(data.aws_iam_policy_document.state_machine.json).Statement : statement.Sid => sort(flatten([statement.Action])) if endswith(statement.Sid, "Key")
+      for statement in jsondecode(data.aws_iam_policy_document.state_machine["scan"].json).Statement : statement.Sid => sort(flatten([statement.Action])) if endswith(statement.Sid, "Key")
       }) == jsonencode({
       ExecutionsKey  = ["kms:Decrypt", "kms:GenerateDataKey"]
       LogDeliveryKey = ["kms:GenerateDataKey"]
@@ -374,7 +569,7 @@ run "a_customer_managed_key_may_be_used_where_it_is_needed_and_through_that_serv
 
   assert {
     condition = alltrue(flatten([
-      for name, document in merge(data.aws_iam_policy_document.step, { state_machine = data.aws_iam_policy_document.state_machine }) : [
+      for name, document in merge(data.aws_iam_policy_document.step, { state_machine = data.aws_iam_policy_document.state_machine["scan"] }) : [
         for statement in jsondecode(document.json).Statement : statement.Resource == var.kms_key && jsonencode(statement.Condition.StringEquals) == jsonencode({
           EnvironmentKey = { "kms:EncryptionContext:aws:lambda:FunctionArn" = "arn:aws:lambda:eu-west-1:123456789012:function:iam-user-monitor-${replace(name, "_", "-")}" }
           TableKey       = { "kms:ViaService" = "dynamodb.eu-west-1.amazonaws.com" }
@@ -480,7 +675,7 @@ run "without_a_customer_managed_key_nobody_may_use_one" {
 
   assert {
     condition = length(aws_kms_key.all) == 0 && !strcontains(data.aws_iam_policy_document.key.json, "sns:topicArn") && !anytrue([
-      for document in concat(values(data.aws_iam_policy_document.step), [data.aws_iam_policy_document.state_machine, data.aws_iam_policy_document.schedule]) : strcontains(document.json, "kms:")
+      for document in concat(values(data.aws_iam_policy_document.step), values(data.aws_iam_policy_document.state_machine), [data.aws_iam_policy_document.schedule]) : strcontains(document.json, "kms:")
     ])
     error_message = "A role has permissions on a key that is not there."
   }

@@ -358,3 +358,161 @@ run "refuses_a_recorded_tag_that_is_too_long" {
 
   expect_failures = [var.recorded_tags]
 }
+
+# An organization. Each run by itself has what one variable is checked against: a check is left out where that is wrong.
+
+run "refuses_values_of_an_organization_below_the_bounds" {
+  command = plan
+
+  variables {
+    organization_enabled         = true
+    member_external_id           = "the-monitor"
+    accounts                     = ["12345678901"]
+    account_concurrency          = 0
+    organization_timeout_seconds = 119
+    scan_timeout_seconds         = 60
+  }
+
+  expect_failures = [var.accounts, var.account_concurrency, var.organization_timeout_seconds]
+}
+
+run "refuses_values_of_an_organization_above_the_bounds" {
+  command = plan
+
+  variables {
+    organization_enabled          = true
+    member_external_id            = "the-monitor"
+    included_organizational_units = ["r-ab12", "ou-ab12-1"]
+    excluded_accounts             = ["1234567890123"]
+    account_concurrency           = 41
+    organization_timeout_seconds  = 172801
+  }
+
+  expect_failures = [var.included_organizational_units, var.excluded_accounts, var.account_concurrency, var.organization_timeout_seconds]
+}
+
+run "refuses_values_of_an_organization_between_the_allowed_ones" {
+  command = plan
+
+  variables {
+    organization_enabled          = true
+    member_external_id            = "the-monitor"
+    included_organizational_units = ["OU-AB12-11111111"]
+    excluded_accounts             = ["12345678901a"]
+    account_concurrency           = 1.5
+    organization_timeout_seconds  = 3600.5
+  }
+
+  expect_failures = [var.included_organizational_units, var.excluded_accounts, var.account_concurrency, var.organization_timeout_seconds]
+}
+
+run "refuses_what_is_of_an_organization_without_one" {
+  command = plan
+
+  variables {
+    accounts                     = ["123456789012"]
+    account_concurrency          = 11
+    organization_timeout_seconds = 3600
+  }
+
+  expect_failures = [var.accounts, var.account_concurrency, var.organization_timeout_seconds]
+}
+
+run "refuses_units_and_exclusions_without_an_organization" {
+  command = plan
+
+  variables {
+    included_organizational_units = ["ou-ab12-11111111"]
+    excluded_accounts             = ["123456789012"]
+  }
+
+  expect_failures = [var.included_organizational_units, var.excluded_accounts]
+}
+
+run "refuses_accounts_that_are_named_and_looked_up" {
+  command = plan
+
+  variables {
+    organization_enabled          = true
+    member_external_id            = "the-monitor"
+    accounts                      = ["123456789012"]
+    included_organizational_units = ["ou-ab12-11111111"]
+  }
+
+  expect_failures = [var.included_organizational_units]
+}
+
+run "refuses_to_scan_what_is_excluded" {
+  command = plan
+
+  variables {
+    organization_enabled = true
+    member_external_id   = "the-monitor"
+    accounts             = ["123456789012", "123456789013"]
+    excluded_accounts    = ["123456789013"]
+  }
+
+  expect_failures = [var.excluded_accounts]
+}
+
+run "refuses_an_account_or_a_unit_twice" {
+  command = plan
+
+  variables {
+    organization_enabled          = true
+    member_external_id            = "the-monitor"
+    included_organizational_units = ["r-ab12", "r-ab12"]
+    excluded_accounts             = ["123456789012", "123456789012"]
+  }
+
+  expect_failures = [var.included_organizational_units, var.excluded_accounts]
+}
+
+run "refuses_an_account_twice" {
+  command = plan
+
+  variables {
+    organization_enabled = true
+    member_external_id   = "the-monitor"
+    accounts             = ["123456789012", "123456789012"]
+  }
+
+  expect_failures = [var.accounts]
+}
+
+run "refuses_more_accounts_than_a_function_can_be_told" {
+  command = plan
+
+  variables {
+    organization_enabled = true
+    member_external_id   = "the-monitor"
+    accounts             = [for number in range(151) : tostring(100000000000 + number)]
+  }
+
+  expect_failures = [var.accounts]
+}
+
+run "refuses_more_units_and_exclusions_than_a_function_can_be_told" {
+  command = plan
+
+  variables {
+    organization_enabled          = true
+    member_external_id            = "the-monitor"
+    included_organizational_units = [for number in range(21) : "ou-ab12-${100000000000 + number}"]
+    excluded_accounts             = [for number in range(51) : tostring(200000000000 + number)]
+  }
+
+  expect_failures = [var.included_organizational_units, var.excluded_accounts]
+}
+
+run "refuses_an_organization_that_has_no_more_time_than_one_account" {
+  command = plan
+
+  variables {
+    organization_enabled         = true
+    member_external_id           = "the-monitor"
+    organization_timeout_seconds = 1800
+  }
+
+  expect_failures = [var.organization_timeout_seconds]
+}

@@ -58,6 +58,12 @@ run "takes_the_lowest_values" {
     announce_activity              = false
     mass_deletion_guard_percent    = 1
     change_email                   = "a@b.c"
+    organization_enabled           = true
+    member_external_id             = "id"
+    accounts                       = ["000000000000"]
+    excluded_accounts              = ["000000000001"]
+    account_concurrency            = 1
+    organization_timeout_seconds   = 120
   }
 
   assert {
@@ -94,16 +100,50 @@ run "takes_the_highest_values" {
     announce_activity           = true
     mass_deletion_guard_percent = 100
     recorded_tags               = [for number in range(10) : join("", ["${number}", join("", [for _ in range(127) : "é"])])]
+    organization_enabled        = true
+    member_role_name            = join("", [for _ in range(16) : "aZ_-"])
+    member_external_id          = "the-monitor"
+    # The longest unit that there can be.
+    included_organizational_units = [for number in range(20) : "ou-${join("", [for _ in range(8) : "ab12"])}-${join("", [for _ in range(7) : "ab12"])}${1000 + number}"]
+    excluded_accounts             = [for number in range(50) : tostring(200000000000 + number)]
+    account_concurrency           = 40
+    organization_timeout_seconds  = 172800
   }
 
   assert {
-    condition     = length(var.dynamodb_table_name) == 255 && length(var.name_prefix) == 40
+    condition     = length(var.dynamodb_table_name) == 255 && length(var.name_prefix) == 40 && length(var.included_organizational_units[0]) == 68
     error_message = "This test must use the greatest lengths."
   }
 
   assert {
-    condition     = alltrue([for name in concat(values(local.function_names), [local.schedule_name, aws_iam_role.state_machine.name, local.clean_up_dead_letters_name, local.schedule_dead_letters_name, local.changes_name, local.changes_dead_letters_name]) : length(name) <= 64])
+    condition     = alltrue([for name in concat(values(local.function_names), [local.schedule_name, aws_iam_role.state_machine.name, local.clean_up_dead_letters_name, local.schedule_dead_letters_name, local.changes_name, local.changes_dead_letters_name, local.organization_name]) : length(name) <= 64])
     error_message = "With the longest name_prefix, a name exceeds what AWS takes."
+  }
+
+  assert {
+    condition     = sum([for name, value in aws_lambda_function.step["list_accounts"].environment[0].variables : length(name) + length(value)]) <= 4096
+    error_message = "ListAccounts has more environment than Lambda takes."
+  }
+}
+
+# Lambda takes 4 KB of environment, names and values together.
+run "tells_a_function_of_as_many_accounts_as_it_can_be_told" {
+  command = plan
+
+  variables {
+    dynamodb_table_name  = join("", [for _ in range(51) : "Aa0._"])
+    retention_days       = 3650
+    log_level            = "CRITICAL"
+    organization_enabled = true
+    member_role_name     = join("", [for _ in range(16) : "aZ_-"])
+    member_external_id   = "the-monitor"
+    accounts             = [for number in range(150) : tostring(100000000000 + number)]
+    excluded_accounts    = [for number in range(50) : tostring(200000000000 + number)]
+  }
+
+  assert {
+    condition     = sum([for name, value in aws_lambda_function.step["list_accounts"].environment[0].variables : length(name) + length(value)]) <= 4096
+    error_message = "ListAccounts has more environment than Lambda takes."
   }
 }
 

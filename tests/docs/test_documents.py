@@ -125,7 +125,7 @@ def test_the_alarms_and_queries_are_listed() -> None:
     alarms = (TERRAFORM / "alarms.tf").read_text().split("all_alarms = {")[1]
     queries = (TERRAFORM / "queries.tf").read_text().split("queries = {")[1]
     names = re.findall(r"^    ([a-z-]+) += \{$", alarms, re.MULTILINE)
-    assert len(names) == 10
+    assert len(names) == 11
     assert [name for name in names if f"| `iam-user-monitor-{name}` |" not in DEPLOYMENT.read_text()] == []
     saved = re.findall(r"^    ([a-z-]+) += \{$", queries, re.MULTILINE)
     assert len(saved) == 4

@@ -17,6 +17,8 @@ MOST = {
     "kms_key": "create",
     "alarm_email": "team@example.com",
     "change_email": "team@example.com",
+    "organization_enabled": True,
+    "member_external_id": "the-monitor",
     "deletion_protection_enabled": False,
 }
 

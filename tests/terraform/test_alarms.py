@@ -10,7 +10,7 @@ from tests.terraform.plans import Planned
 HOUR = 60
 DAY = 24 * HOUR
 
-SUCCESS = "IAMUserMonitor Success"
+SCANNED = "IAMUserMonitor AccountsScanned"
 ERRORS = "IAMUserMonitor Errors"
 DURATION = "IAMUserMonitor Duration"
 THROTTLES = "AWS/DynamoDB WriteThrottleEvents scan-timestamp-index iam-user-records"
@@ -21,10 +21,16 @@ LASTING = {"posture-failing": POSTURE, "changes-failing": PUBLICATION}
 QUEUE = "AWS/SQS ApproximateNumberOfMessagesVisible iam-user-monitor-{}-dead-letters"
 # Metrics whose single point must ring, by the alarm that is to ring.
 ONE_POINT_RINGS = {
-    "scan-failed": [
-        f"AWS/States {name} arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor"
-        for name in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
-    ],
+    **{
+        alarm: [
+            f"AWS/States {name} arn:aws:states:eu-west-1:123456789012:stateMachine:{machine}"
+            for name in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
+        ]
+        for alarm, machine in {
+            "scan-failed": "iam-user-monitor",
+            "organization-failed": "iam-user-monitor-organization",
+        }.items()
+    },
     "records-missing": [ERRORS],
     "scan-slow": [DURATION],
     "schedule-failing": ["AWS/Events FailedInvocations iam-user-monitor-schedule"],
@@ -57,7 +63,7 @@ def at(value: float, *minutes: int) -> Series:
 def healthy(end: int) -> dict[str, Series]:
     """Return what scans send that succeed every hour; of services, only what they send when nothing is wrong."""
     return {
-        SUCCESS: hourly(1, 0, end),
+        SCANNED: hourly(3, 0, end),
         ERRORS: hourly(0, 0, end),
         DURATION: hourly(3000, 0, end),
         "AWS/Lambda Errors iam-user-monitor-clean-up": {},
@@ -79,12 +85,12 @@ def test_this_test_knows_every_alarm_and_every_metric(alarms: dict[str, Alarm]) 
 
     expected = {
         **ONE_POINT_RINGS,
-        "no-success": [SUCCESS],
+        "no-success": [SCANNED],
         **{name: [metric] for name, metric in LASTING.items()},
         "table-throttled": [THROTTLES],
     }
     assert watched == {name: sorted(metrics) for name, metrics in expected.items()}
-    assert sum(map(len, watched.values())) <= 15
+    assert sum(map(len, watched.values())) <= 18
 
 
 @pytest.mark.parametrize("cloudwatch", KNOWN, ids=str)
@@ -112,8 +118,8 @@ def test_a_schedule_that_stops_rings_within_its_window(alarms: dict[str, Alarm],
 
     minutes = rings(alarm, cloudwatch, healthy(2 * DAY), range(DAY, 4 * DAY))
 
-    # Three hours, and at most one more; and then for as long as nothing succeeds.
-    assert last + 3 * HOUR <= minutes[0] <= last + 4 * HOUR
+    # Five hours, and at most one more; and then for as long as nothing succeeds.
+    assert last + 5 * HOUR <= minutes[0] <= last + 6 * HOUR
     assert minutes == list(range(minutes[0], 4 * DAY))
 
 
@@ -122,14 +128,28 @@ def test_one_scan_that_fails_is_no_missing_success(alarms: dict[str, Alarm], clo
     sent = healthy(3 * DAY)
     failed = 2 * DAY + 7
     # The next one succeeds, and takes as long as it may: half an hour.
-    sent[SUCCESS] = {**sent[SUCCESS], failed: [0], failed + HOUR: [], failed + HOUR + 30: [1]}
+    sent[SCANNED] = {**sent[SCANNED], failed: [0], failed + HOUR: [], failed + HOUR + 30: [3]}
 
     assert rings(alarms["no-success"], cloudwatch, sent, range(DAY, 3 * DAY)) == []
 
 
 @pytest.mark.parametrize("cloudwatch", EVERY, ids=str)
+def test_an_account_that_is_broken_for_days_does_not_hide_that_the_schedule_has_stopped(
+    alarms: dict[str, Alarm], cloudwatch: CloudWatch
+) -> None:
+    """Every run over the organization fails for it, and scans all others; then there are no runs any more."""
+    failed = "AWS/States ExecutionsFailed arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor-organization"
+    sent = {**healthy(2 * DAY), SCANNED: hourly(2, 0, 2 * DAY), failed: hourly(1, 0, 2 * DAY)}
+
+    minutes = rings(alarms["no-success"], cloudwatch, sent, range(DAY, 3 * DAY))
+
+    assert minutes == list(range(minutes[0], 3 * DAY))
+    assert 2 * DAY - HOUR < minutes[0] <= 2 * DAY + 6 * HOUR
+
+
+@pytest.mark.parametrize("cloudwatch", EVERY, ids=str)
 def test_the_first_success_ends_the_alarm_at_once(alarms: dict[str, Alarm], cloudwatch: CloudWatch) -> None:
-    minutes = rings(alarms["no-success"], cloudwatch, {SUCCESS: hourly(1, DAY, 2 * DAY)}, range(2 * DAY))
+    minutes = rings(alarms["no-success"], cloudwatch, {SCANNED: hourly(1, DAY, 2 * DAY)}, range(2 * DAY))
 
     assert minutes == list(range(DAY + 7))
 

@@ -41,7 +41,14 @@ def test_it_reaches_out_of_its_folder_for_the_definition_and_the_package_only() 
 
 def test_everything_that_can_have_tags_has_them(planner: Planner) -> None:
     address = "team@example.com"
-    variables = {"kms_key": "create", "alarm_email": address, "change_email": address, "tags": {"Team": "security"}}
+    variables = {
+        "kms_key": "create",
+        "alarm_email": address,
+        "change_email": address,
+        "organization_enabled": True,
+        "member_external_id": "the-monitor",
+        "tags": {"Team": "security"},
+    }
 
     planned = planner.plan(variables=variables)
 
@@ -51,6 +58,27 @@ def test_everything_that_can_have_tags_has_them(planner: Planner) -> None:
     assert len(taggable) > 20
     wanted = {"Application": "iam-user-monitor", "Team": "security"}
     assert [one.address for one in taggable if one.values["tags"] != wanted] == []
+
+
+def test_an_organization_comes_on_top_of_what_is_there(planner: Planner) -> None:
+    """Terraform would delete and create again what has another address, the table with its records, too."""
+    variables = {"organization_enabled": True, "member_external_id": "the-monitor"}
+
+    without, on_top = ({one.address: one.type for one in planner.plan(variables=one)} for one in ({}, variables))
+
+    assert {address: kind for address, kind in on_top.items() if address in without} == without
+    more = {address.partition("[")[0] for address in on_top.keys() - without.keys()}
+    assert more == {
+        "aws_cloudwatch_log_group.organization",
+        "aws_cloudwatch_log_group.step",
+        "aws_cloudwatch_metric_alarm.all",
+        "aws_iam_role.organization",
+        "aws_iam_role.step",
+        "aws_iam_role_policy.organization",
+        "aws_iam_role_policy.step",
+        "aws_lambda_function.step",
+        "aws_sfn_state_machine.organization",
+    }
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -72,9 +100,10 @@ def test_the_minimal_example_deploys_the_whole_module_for_one_account_and_one_ad
     planned = planner.plan(folder, {"account_id": "123456789012", "alarm_email": "team@example.com"})
 
     blocks = {f"{kind}.{name}" for kind, name in re.findall(r'^resource "(\w+)" "(\w+)"', TEXT, re.MULTILINE)}
-    # But for what nobody asked for: a key, and to be told the changes.
+    # But for what nobody asked for: a key, to be told the changes, and an organization.
     asked_for = re.findall(r'^resource "(\w+)" "(\w+)"', (CONFIGURATION / "changes.tf").read_text(), re.MULTILINE)
     least = blocks - {"aws_kms_key.all", "aws_kms_alias.all"} - {f"{kind}.{name}" for kind, name in asked_for}
+    least -= {block for block in blocks if block.endswith(".organization")}
     addresses = {one.address.removeprefix("module.iam_user_monitor.").partition("[")[0] for one in planned}
     assert addresses == least
     assert [one.values["endpoint"] for one in of_type(planned, "aws_sns_topic_subscription")] == ["team@example.com"]
