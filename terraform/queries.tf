@@ -7,6 +7,8 @@ locals {
   # An attempt is ended by EmitMetrics, or by CleanUp in its place.
   end_log_groups = [for step in ["emit_metrics", "clean_up"] : local.function_log_group_names[step]]
 
+  organization_messages = ["Organization scan completed successfully", "Organization scan completed with errors", "Organization scan failed"]
+
   queries = {
     recent-executions = {
       log_groups = concat(local.end_log_groups, [local.function_log_group_names["acquire_lock"]])
@@ -44,11 +46,21 @@ locals {
         | display @timestamp, duration_seconds, total_users, records_written, errors, message, scan_timestamp, execution_arn
       QUERY
     }
+    accounts = {
+      enabled    = var.organization_enabled
+      log_groups = [for step in ["list_accounts", "summarize_accounts", "clean_up"] : local.function_log_group_names[step] if contains(keys(local.steps), step)]
+      query      = <<-QUERY
+        fields @timestamp, message, scan_timestamp, attempt, accounts, accounts_scanned, accounts_failed, failed_account, error_type, error_message, duration_seconds, execution_arn
+        | filter message in ${jsonencode(concat(local.organization_messages, ["Account failed", "Accounts listed"]))}
+        | sort @timestamp desc
+        | limit 500
+      QUERY
+    }
   }
 }
 
 resource "aws_cloudwatch_query_definition" "all" {
-  for_each = var.queries_enabled ? local.queries : {}
+  for_each = { for name, query in local.queries : name => query if var.queries_enabled && try(query.enabled, true) }
 
   name            = "${var.name_prefix}/${each.key}"
   log_group_names = each.value.log_groups

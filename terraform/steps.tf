@@ -11,7 +11,7 @@
 #   unit_actions         on the organization's root and units
 #   member_actions       on the role that member accounts have for this deployment
 #   execution_actions    on executions. DescribeExecution: before the fence refuses a step, it asks whether the run was
-#                        redriven.
+#                        redriven. GetExecutionHistory: whether a history has room for a redrive.
 #   executions_of        of which state machines these are, where not of its own
 #   machine              the state machine that it is a state of, where that is not "scan"; with the machine, it is there or not
 #   asynchronous         it is no state, but hears EventBridge, and has a dead-letter queue
@@ -129,10 +129,10 @@ locals {
     list_accounts = {
       description         = "Takes the organization's lock and lists the accounts to scan"
       transaction_actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
-      manifest_actions    = ["dynamodb:GetItem"]
+      manifest_actions    = ["dynamodb:BatchGetItem", "dynamodb:GetItem"]
       account_actions     = local.listing_actions
       unit_actions        = local.unit_listing_actions
-      execution_actions   = ["states:DescribeExecution"]
+      execution_actions   = ["states:DescribeExecution", "states:GetExecutionHistory"]
       environment = merge(local.table_environment, {
         RETENTION_DAYS                = var.retention_days
         MEMBER_ROLE_NAME              = var.member_role_name

@@ -199,7 +199,7 @@ run "an_organization_has_an_alarm_of_its_own_and_one_that_knows_it" {
   }
 
   assert {
-    condition     = alltrue([for text in ["iam-user-monitor-organization", "only the accounts that are not complete are scanned again", "reader", "excluded_accounts"] : strcontains(aws_cloudwatch_metric_alarm.all["organization-failed"].alarm_description, text)])
+    condition     = alltrue([for text in ["iam-user-monitor-organization", "only the accounts that are not complete are scanned again", "reader", "excluded_accounts"] : strcontains(aws_cloudwatch_metric_alarm.all["organization-failed"].alarm_description, text)]) && contains(output.query_names, "iam-user-monitor/accounts") && strcontains(aws_cloudwatch_metric_alarm.all["organization-failed"].alarm_description, "iam-user-monitor/accounts")
     error_message = "The alarm must say which machine it is, what a redrive does, and what to do about an account without the role."
   }
 

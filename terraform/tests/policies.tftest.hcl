@@ -83,9 +83,9 @@ run "the_steps_of_an_organization_may_do_exactly_their_work" {
       }) == jsonencode({
       list_accounts = {
         LockAndManifest = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
-        Manifest        = ["dynamodb:GetItem"]
+        Manifest        = ["dynamodb:BatchGetItem", "dynamodb:GetItem"]
         Account         = ["organizations:ListAccounts"]
-        Executions      = ["states:DescribeExecution"]
+        Executions      = ["states:DescribeExecution", "states:GetExecutionHistory"]
       }
       summarize_accounts = {
         Manifest   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]

@@ -1028,6 +1028,139 @@ class TestRoles:
         defect("rule_target_role", self.is_started_by_rule(bare, bare.role()))
 
 
+class TestNestedExecutions:
+    """One machine starts another one, and waits for it."""
+
+    MANAGED_RULE = ("events:DescribeRule", "events:PutRule", "events:PutTargets")
+    START: ClassVar[dict[str, Any]] = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Parameters": {"StateMachineArn.$": "$.machine", "Name.$": "$.name", "Input.$": "$.input"},
+        "End": True,
+    }
+    CAUGHT: ClassVar[dict[str, Any]] = {"Type": "Pass", "End": True}
+
+    @staticmethod
+    def child(account: Account, function: str) -> str:
+        """Create a machine that runs a function, and return its ARN."""
+        definition = json.dumps({"StartAt": "Work", "States": {"Work": task(function)}})
+        arn: str = account.states.create_state_machine(
+            name=account.name("child"), definition=definition, roleArn=account.admin
+        )["stateMachineArn"]
+        return arn
+
+    @staticmethod
+    def execution(machine: str, name: str) -> str:
+        return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+    def start(self, account: Account, machine: str, data: Any, *, name: str = "one", role: str | None = None) -> str:
+        states = {"Start": {**self.START, **catch("States.Timeout")}, "Caught": self.CAUGHT}
+        return account.start(states, {"machine": machine, "name": name, "input": data}, role=role)
+
+    def test_the_end_of_the_child_is_the_result(self, aws: Account, function: str) -> None:
+        machine = self.child(aws, function)
+        parent = self.start(aws, machine, {"size": 3})
+        result = json.loads(aws.wait(parent)["output"])
+        assert (result["Status"], result["Input"], result["Output"]) == ("SUCCEEDED", {"size": 3}, "xxx")
+        assert result["ExecutionArn"] == self.execution(machine, "one")
+        assert aws.history(result["ExecutionArn"])[-1] == "ExecutionSucceeded"
+        (scheduled,) = [
+            event["taskScheduledEventDetails"]
+            for event in aws.states.get_execution_history(executionArn=parent)["events"]
+            if event["type"] == "TaskScheduled"
+        ]
+        assert (scheduled["resourceType"], scheduled["resource"]) == ("states", "startExecution.sync:2")
+
+    def test_a_child_that_fails_is_the_cause_and_can_be_redriven(self, aws: Account, function: str) -> None:
+        machine = self.child(aws, function)
+        ended = aws.wait(self.start(aws, machine, {"raise": "no"}))
+        assert (ended["status"], ended["error"]) == ("FAILED", "States.TaskFailed")
+        cause = json.loads(ended["cause"])
+        assert (cause["Status"], cause["Error"], cause["Name"]) == ("FAILED", "ScanFailed", "one")
+        aws.states.redrive_execution(executionArn=cause["ExecutionArn"])
+        assert aws.wait(cause["ExecutionArn"])["redriveCount"] == 1
+
+    def test_a_name_that_is_taken_is_refused_unless_it_runs(self, aws: Account, function: str) -> None:
+        machine = self.child(aws, function)
+        first = self.start(aws, machine, {"seconds": 1})
+        while aws.history(first)[-1] != "TaskScheduled":
+            time.sleep(0.02)
+        # It waits for the one that runs, and starts none.
+        assert json.loads(aws.wait(self.start(aws, machine, {"seconds": 1}))["output"])["Status"] == "SUCCEEDED"
+        assert aws.wait(first)["status"] == "SUCCEEDED"
+        assert len(aws.states.list_executions(stateMachineArn=machine)["executions"]) == 1
+        again = aws.wait(self.start(aws, machine, {"seconds": 1}))
+        assert again["error"] == "StepFunctions.ExecutionAlreadyExistsException"
+
+    def test_a_child_is_stopped_with_its_parent(self, aws: Account, function: str) -> None:
+        machine = self.child(aws, function)
+        parent = self.start(aws, machine, {"seconds": 5})
+        while not aws.states.list_executions(stateMachineArn=machine)["executions"]:
+            time.sleep(0.02)
+        aws.states.stop_execution(executionArn=parent)
+        assert aws.wait(self.execution(machine, "one"), seconds=3)["status"] == "ABORTED"
+
+    def redrive(self, account: Account, execution: str) -> dict[str, Any]:
+        """Redrive an execution by a state."""
+        parameters = {"ExecutionArn": execution}
+        state = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sfn:redriveExecution", "End": True}
+        return account.wait(account.start({"Redrive": {**state, "Parameters": parameters}}))
+
+    def test_a_state_redrives_what_has_failed(self, aws: Account, function: str) -> None:
+        machine = self.child(aws, function)
+        aws.wait(self.start(aws, machine, {"raise": "no"}))
+        execution = self.execution(machine, "one")
+        assert "RedriveDate" in json.loads(self.redrive(aws, execution)["output"])
+        assert aws.wait(execution)["redriveCount"] == 1
+        aws.wait(self.start(aws, machine, {}, name="two"))
+        refused = self.redrive(aws, self.execution(machine, "two"))
+        assert refused["error"] == "Sfn.ExecutionNotRedrivableException"
+
+    @pytest.mark.parametrize(
+        ("missing", "error"),
+        [("StartExecution", "StepFunctions.AWSStepFunctionsException"),
+         ("DescribeExecution", "StepFunctions.AWSStepFunctionsException")],
+    )  # fmt: skip
+    def test_it_may_do_what_its_role_allows(self, aws: Account, function: str, missing: str, error: str) -> None:
+        allowed = [f"states:{one}" for one in ("StartExecution", "DescribeExecution") if one != missing]
+        role = aws.role(*self.MANAGED_RULE, *allowed)
+        denied = aws.wait(self.start(aws, self.child(aws, function), {}, role=role))
+        assert denied["error"] == error
+        assert f"is not authorized to perform: states:{missing} on resource:" in denied["cause"]
+
+    def test_without_the_permission_to_stop_it_a_child_goes_on(self, aws: Account, function: str) -> None:
+        machine = self.child(aws, function)
+        role = aws.role(*self.MANAGED_RULE, "states:StartExecution", "states:DescribeExecution")
+        parent = self.start(aws, machine, {"seconds": 0.7}, role=role)
+        while not aws.states.list_executions(stateMachineArn=machine)["executions"]:
+            time.sleep(0.02)
+        aws.states.stop_execution(executionArn=parent)
+        assert aws.wait(self.execution(machine, "one"))["status"] == "SUCCEEDED"
+
+    def refused(self, account: Account, role: str) -> str:
+        """Create a machine that waits for another one, with a role; return why it is refused, empty if it is not."""
+        definition = json.dumps({"StartAt": "Start", "States": {"Start": self.START}})
+        try:
+            account.states.create_state_machine(name=account.name("parent"), definition=definition, roleArn=role)
+        except ClientError as error:
+            return str(error)
+        return ""
+
+    @pytest.mark.parametrize("missing", MANAGED_RULE)
+    def test_a_machine_that_cannot_hear_of_its_children_is_refused(self, aws: Account, missing: str) -> None:
+        role = aws.role(*(action for action in self.MANAGED_RULE if action != missing))
+        assert "is not authorized to create managed-rule" in self.refused(aws, role)
+        assert self.refused(aws, aws.role(*self.MANAGED_RULE)) == ""
+
+    def test_defect(self, bare: Account, bare_function: str) -> None:
+        machine = self.child(bare, bare_function)
+        bare.wait(self.start(bare, machine, {}))
+        defect("states_nested_executions", bare.wait(self.start(bare, machine, {}))["status"] == "SUCCEEDED")
+
+    def test_rule_defect(self, bare: Account) -> None:
+        defect("states_managed_rule", self.refused(bare, bare.role()) == "")
+
+
 class TestLeadingKeys:
     @staticmethod
     def table(account: Account) -> str:

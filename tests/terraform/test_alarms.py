@@ -138,7 +138,7 @@ def test_an_account_that_is_broken_for_days_does_not_hide_that_the_schedule_has_
     alarms: dict[str, Alarm], cloudwatch: CloudWatch
 ) -> None:
     """Every run over the organization fails for it, and scans all others; then there are no runs any more."""
-    failed = "AWS/States ExecutionsFailed arn:aws:states:eu-west-1:123456789012:stateMachine:iam-user-monitor-organization"
+    failed = next(metric for metric in ONE_POINT_RINGS["organization-failed"] if "ExecutionsFailed" in metric)
     sent = {**healthy(2 * DAY), SCANNED: hourly(2, 0, 2 * DAY), failed: hourly(1, 0, 2 * DAY)}
 
     minutes = rings(alarms["no-success"], cloudwatch, sent, range(DAY, 3 * DAY))

@@ -16,12 +16,13 @@ def state_machine_role() -> None:
 
     AWS: Step Functions assumes the role and calls with its permissions; without them a Lambda task fails with
     Lambda.AWSLambdaException and a DynamoDB task with DynamoDB.AccessDeniedException, and a cause that names the
-    action (Step Functions developer guide, "How AWS Step Functions works with IAM").
+    action (Step Functions developer guide, "How AWS Step Functions works with IAM"). The calls of Step Functions itself
+    are named after the exception of the SDK that has no name of its own.
 
     MiniStack with AUTH=true checks requests from outside, but a state machine calls its neighbours directly. Checked
-    here are the role's policies for ``lambda:invoke`` and the optimized DynamoDB integration, whose keys a condition on
-    dynamodb:LeadingKeys sees; not checked are its trust policy and other integrations. To go when a state machine with
-    an empty role cannot invoke a function.
+    here are the role's policies for ``lambda:invoke``, for the optimized DynamoDB integration, whose keys a condition
+    on dynamodb:LeadingKeys sees, and for those of Step Functions; not checked are its trust policy and other
+    integrations. To go when a state machine with an empty role cannot invoke a function.
     """
     states = service("stepfunctions")
 
@@ -31,11 +32,10 @@ def state_machine_role() -> None:
             call = _call(resource, data)
             if execution is not None and call is not None:
                 error, action, target = call
-                role = states._state_machines[execution["stateMachineArn"]]["roleArn"]
                 keys = dynamodb.leading_keys_of(data) if action.startswith("dynamodb:") else []
-                denial = _denial(role, execution["name"], action, target, keys)
-                if denial:
-                    raise states._ExecutionError(error, denial)
+                why = denial_of(execution, action, target, keys)
+                if why:
+                    raise states._ExecutionError(error, why)
             return invoke(resource, data)
 
         return invoke_resource
@@ -56,9 +56,9 @@ def rule_target_role() -> None:
         def invoke_target(target: Any, event: Any, rule: Any, *args: Any, **kwargs: Any) -> None:
             arn = target.get("Arn", "")
             if arn.split(":")[2:3] == ["states"]:
-                denial = _denial(target.get("RoleArn", ""), "events", "states:StartExecution", arn)
-                if denial:
-                    eventbridge.failed(target, event, rule, eventbridge.Failure("NO_PERMISSIONS", denial))
+                why = denial(target.get("RoleArn", ""), "events", "states:StartExecution", arn)
+                if why:
+                    eventbridge.failed(target, event, rule, eventbridge.Failure("NO_PERMISSIONS", why))
                     return
             invoke(target, event, rule, *args, **kwargs)
 
@@ -81,10 +81,22 @@ def _call(resource: str, data: Any) -> tuple[str, str, str] | None:
         table = data.get("TableName", "")
         arn = table if table.startswith("arn:") else f"arn:aws:dynamodb:{scope}:table/{table}"
         return "DynamoDB.AccessDeniedException", f"dynamodb:{operation[:1].upper()}{operation[1:]}", arn
+    if integration.startswith("states:startExecution"):
+        return "StepFunctions.AWSStepFunctionsException", "states:StartExecution", data["StateMachineArn"]
+    if integration.startswith("aws-sdk:sfn:"):
+        operation = integration.removeprefix("aws-sdk:sfn:")
+        target = data.get("ExecutionArn") or data.get("StateMachineArn", "*")
+        return "Sfn.SfnException", f"states:{operation[:1].upper()}{operation[1:]}", target
     return None
 
 
-def _denial(role_arn: str, session: str, action: str, resource: str, leading_keys: Collection[str] = ()) -> str | None:
+def denial_of(execution: dict[str, Any], action: str, resource: str, leading_keys: Collection[str] = ()) -> str | None:
+    """Return why the role of an execution's state machine does not allow an action, or None."""
+    role = service("stepfunctions")._state_machines[execution["stateMachineArn"]]["roleArn"]
+    return denial(role, execution["name"], action, resource, leading_keys)
+
+
+def denial(role_arn: str, session: str, action: str, resource: str, leading_keys: Collection[str] = ()) -> str | None:
     """Return why a role's policies do not allow an action, or None if they do or are not enforced at all."""
     app: Any = importlib.import_module("ministack.app")
     if not app.AUTH:

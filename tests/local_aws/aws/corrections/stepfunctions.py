@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import json
 import random
+import re
 import threading
 import time
 from typing import Any, NamedTuple
@@ -297,9 +298,9 @@ def scheduled_task() -> None:
         def add(execution: dict[str, Any], event_type: str, details: Any = None) -> Any:
             if event_type == "TaskScheduled":
                 task = details["taskScheduledEventDetails"]
-                kind, _, operation = task["resource"].removeprefix("arn:aws:states:::").rpartition(":")
-                if kind and not kind.startswith("arn:"):
-                    task |= {"resourceType": kind, "resource": operation}
+                integration = re.fullmatch(r"arn:aws:states:::((?:aws-sdk:)?[^:]+):(.+)", task["resource"])
+                if integration:
+                    task |= {"resourceType": integration[1], "resource": integration[2]}
                 task |= {"region": states.get_region(), "parameters": json.dumps(_parameters.get())}
             return add_event(execution, event_type, details)
 
