@@ -96,6 +96,7 @@ def test_every_command_is_in_a_section_that_is_tried() -> None:
         ("functions/cli/README.md", ""),
         ("statemachine/OPERATING.md", "Redrive a failed run"),
         ("statemachine/OPERATING.md", "Troubleshooting"),
+        ("terraform/README.md", "An organization, from nothing to the first fleet snapshot"),
         ("terraform/README.md", "As it is"),
         ("terraform/README.md", "Remove it"),
     }

@@ -1,15 +1,17 @@
 """The commands of the documents, typed as they stand there."""
 
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from functions.table.record import ATTRIBUTES
-from tests.local_aws.aws import emulator
+from tests.local_aws.aws import emulator, fleet, organization
+from tests.local_aws.aws.emulator import Emulator
 from tests.local_aws.deploy.terraform import Terraform
 from tests.local_aws.run import scan
 from tests.support.documents import COMMAND, DEPLOYMENT, OPERATING, README, RECORDS, commands
@@ -38,32 +40,47 @@ def provider_folder() -> Path:
     return next(folder for folder in candidates if any(folder.rglob("terraform-provider-aws*")))
 
 
+def person(checkout: Path, aws: Emulator, folder: Path, path: str = "") -> Callable[[str], str]:
+    """Return somebody who types commands in a checkout, says yes to every plan, and tells what was printed.
+
+    Parameters
+    ----------
+    path
+        Where commands are found first.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_VAR_"))}
+    Terraform(work_dir=folder / "probe", environment={**environment, **aws.client_env()}).init()
+    answers = {
+        "TF_CLI_ARGS_init": f"-plugin-dir={provider_folder()}",
+        "TF_CLI_ARGS_apply": "-auto-approve",
+        "TF_CLI_ARGS_destroy": "-auto-approve",
+    }
+    found = {"PATH": os.pathsep.join(filter(None, [path, os.environ["PATH"]]))}
+
+    def run(script: str) -> str:
+        done = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", script],
+            cwd=checkout,
+            env={**environment, **aws.client_env(), **answers, **found},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
 def test_the_deployment_and_its_removal_go_as_documented(checkout: Path, tmp_path: Path) -> None:
     # Given an account, and a person who says yes to every plan; the registry may be out of reach
     with emulator.running(log_file=tmp_path / "emulator.log") as aws:
-        Terraform(work_dir=tmp_path / "probe", environment={**os.environ, **aws.client_env()}).init()
-        answers = {
-            "TF_CLI_ARGS_init": f"-plugin-dir={provider_folder()}",
-            "TF_CLI_ARGS_apply": "-auto-approve",
-            "TF_CLI_ARGS_destroy": "-auto-approve",
-        }
+        run = person(checkout, aws, tmp_path)
         deploy, remove = commands(README, "Deploy to AWS"), commands(DEPLOYMENT, "Remove it")
         assert commands(DEPLOYMENT, "As it is") in deploy
         assert "start-execution" in deploy
         assert "destroy" in remove
-
-        def run(script: str) -> str:
-            done = subprocess.run(
-                ["bash", "-e", "-o", "pipefail", "-c", script],
-                cwd=checkout,
-                env={**os.environ, **aws.client_env(), **answers},
-                capture_output=True,
-                text=True,
-                timeout=600,
-                check=False,
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-            return done.stdout
 
         # When it is deployed, a scan is started, and everything is removed again
         assert '"executionArn"' in run(deploy)
@@ -78,6 +95,41 @@ def test_the_deployment_and_its_removal_go_as_documented(checkout: Path, tmp_pat
         assert "Destroy complete!" in removed
         assert states.list_state_machines()["stateMachines"] == []
         assert aws.client("dynamodb").list_tables()["TableNames"] == []
+
+
+def test_the_guide_leads_from_nothing_to_the_first_snapshot_of_an_organization(
+    checkout: Path, installed: Path, tmp_path: Path
+) -> None:
+    deploy, begin, run_and_look = commands(
+        DEPLOYMENT, "An organization, from nothing to the first fleet snapshot"
+    ).partition("ORGANIZATION=")
+    assert "iam-user-monitor users --account all" in run_and_look
+    with emulator.running(log_file=tmp_path / "emulator.log") as aws:
+        run = person(checkout, aws, tmp_path, str(installed.parent))
+        # When the deployment is told of the organization
+        assert '"iam-user-monitor-member"' in run(deploy)
+        # And its accounts are given the role, as a StackSet would, which the local AWS has not; one is suspended
+        trust = json.loads(run("terraform -chdir=terraform output -json member_role_trust"))
+        made = fleet.make(aws, 2, 3, trust)
+        organization.found(aws, left=[one.account_id for one in made.members if not one.has_role])
+        aws.client("iam").create_user(UserName="of-the-deployment")
+
+        told = run(begin + run_and_look)
+
+        # Then all of it is there after the first run
+        status, _, rest = told.partition("\n")
+        assert status == "SUCCEEDED"
+        accounts, _, users = rest.partition("\naccount_id")
+        ids = [
+            aws.client("sts").get_caller_identity()["Account"],
+            *(one.account_id for one in made.members if one.has_role),
+        ]
+        rows = [line.split() for line in accounts.splitlines()]
+        assert [one for one in ids if sum(row[:1] == [one] for row in rows) != 1] == []
+        assert sum("COMPLETE" in row for row in rows) == 3
+        assert sum("SUSPENDED" in " ".join(row) for row in rows) == 1
+        assert len(users.splitlines()) == 1 + 1 + 2 * 3
+        assert "of-the-deployment" in users
 
 
 def test_a_failed_run_is_redriven_to_its_end_as_the_documents_say(checkout: Path, installed: Path) -> None:

@@ -16,6 +16,14 @@ from tests.support.paths import REPOSITORY
 
 _TEST = """
 mock_provider "aws" {
+  alias = "management"
+
+  mock_data "aws_organizations_organization" {
+    defaults = { roots = [{ id = "r-ab12" }] }
+  }
+}
+
+mock_provider "aws" {
   alias = "security"
 
   mock_data "aws_iam_policy_document" {

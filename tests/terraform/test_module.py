@@ -13,7 +13,15 @@ from tests.terraform.plans import Planned, Planner
 
 CONFIGURATION = REPOSITORY / "terraform"
 TEXT = "\n".join(file.read_text() for file in sorted(CONFIGURATION.glob("*.tf")))
-EXAMPLES = ("alarms-to-slack", "central-bus", "events-to-slack", "existing-key", "member-roles", "minimal")
+EXAMPLES = (
+    "alarms-to-slack",
+    "central-bus",
+    "events-to-slack",
+    "existing-key",
+    "member-roles",
+    "minimal",
+    "organization",
+)
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +199,34 @@ def test_the_events_reach_a_bus_of_another_account_by_a_role_that_can_do_nothing
         "aws:PrincipalArn",
     }
     assert text.count('variable = "events:source"') == 1
+
+
+def test_the_organization_is_scanned_from_a_delegated_administrator_by_a_role_in_every_account(
+    planner: Planner,
+) -> None:
+    folder = planner.example("organization")
+    planned = planner.plan(
+        folder,
+        {
+            "account_id": "123456789012",
+            "management_role_arn": "arn:aws:iam::210987654321:role/deployer",
+            "external_id": "the-monitor",
+            "alarm_email": "team@example.com",
+        },
+    )
+
+    (administrator,) = of_type(planned, "aws_organizations_delegated_administrator")
+    assert administrator.values["account_id"] == "123456789012"
+    machines = {one.values["name"] for one in of_type(planned, "aws_sfn_state_machine")}
+    assert machines == {"iam-user-monitor", "iam-user-monitor-organization"}
+    # All accounts by the StackSet, which that account rolls out, and the one that it does not reach by the module.
+    (stack_set,) = of_type(planned, "aws_cloudformation_stack_set")
+    (instance,) = of_type(planned, "aws_cloudformation_stack_set_instance")
+    assert stack_set.values["call_as"] == instance.values["call_as"] == "DELEGATED_ADMIN"
+    assert stack_set.values["auto_deployment"] == [{"enabled": True, "retain_stacks_on_account_removal": False}]
+    roles = [one for one in planned if one.address.endswith("aws_iam_role.member")]
+    assert [one.values["name"] for one in roles] == ["iam-user-monitor-member"]
+    # Their names are known only once they are made: what both are told is the deployment's own word.
+    text = (folder / "main.tf").read_text()
+    for name in ("role_name", "monitor_account_id", "monitor_role_arns", "external_id"):
+        assert text.count(f"module.iam_user_monitor.member_role_trust.{name}") >= 2
