@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +15,14 @@ from functions.shared import clients
 from functions.table import findings
 from functions.table.detection import Detection, Picture
 from tests.support import insights
-from tests.support.engine import Engine, engine
+from tests.support.engine import ACCOUNT, Engine, engine
 from tests.support.insights import Row
 from tests.support.logs import captured_logs
 from tests.support.waiting import next_second
 from tests.terraform.plans import Planned
 
 LOGS = "/aws/lambda/iam-user-monitor-"
+MEMBER = "222222222222"
 POSTURE = ["generate_credential_report", "get_credential_report", "get_account_authorization_details"]
 
 
@@ -76,11 +77,31 @@ def lines() -> list[Row]:
                 run(running)
         with mock.patch.object(clients.dynamodb(), "batch_write_item", side_effect=ValueError("broken")):
             run(running)
+    return lines_of(logged())
+
+
+@pytest.fixture(scope="module")
+def fleet_lines() -> list[Row]:
+    """Do the same for an organization: of two accounts one fails; then the accounts cannot be listed."""
+    with captured_logs() as logged, engine(organization={}) as running:
+        running.create_accounts({MEMBER: "payments"}, ["erin"])
+        running.run(organization=True)
+        next_second()
+        with denied(clients.iam(), "list_users"):
+            running.run(organization=True)
+        next_second()
+        with denied(clients.organizations(), "get_paginator"):
+            running.run(organization=True)
+    return lines_of(logged())
+
+
+def lines_of(logged: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return log lines as Logs Insights has them: each in the log group of its function, an hour after the last one."""
     return [
         insights.line_of(
             json.dumps(line), LOGS + re.sub(r"(?<!^)(?=[A-Z])", "-", line["state"]).lower(), 3600.0 * number
         )
-        for number, line in enumerate(logged())
+        for number, line in enumerate(logged)
     ]
 
 
@@ -99,17 +120,37 @@ def answer(asked: Asked, lines: list[Row]) -> list[Row]:
 
 
 def test_every_query_is_tried(asked: dict[str, Asked]) -> None:
-    assert len(asked) == 4 + 4
+    assert len(asked) == 5 + 4
 
 
-def test_a_query_shows_no_column_that_no_line_ever_fills(asked: dict[str, Asked], lines: list[Row]) -> None:
+def test_a_query_shows_no_column_that_no_line_ever_fills(
+    asked: dict[str, Asked], lines: list[Row], fleet_lines: list[Row]
+) -> None:
     empty = {
         (one.name, heading)
         for one in asked.values()
         for heading in one.query.headings
-        if all(row[heading] is None for row in answer(one, lines))
+        if all(row[heading] is None for row in answer(one, lines + fleet_lines))
     }
     assert empty == set()
+
+
+def test_the_accounts_that_failed_are_told_with_the_end_of_their_run(
+    asked: dict[str, Asked], fleet_lines: list[Row]
+) -> None:
+    rows = answer(asked["iam-user-monitor/accounts"], fleet_lines)
+    told = [
+        (row["message"], row["accounts_scanned"], row["accounts_failed"], row["failed_account"], row["error_type"])
+        for row in reversed(rows)
+    ]
+    assert told == [
+        ("Accounts listed", None, None, None, None),
+        ("Organization scan completed successfully", 2, 0, None, None),
+        ("Accounts listed", None, None, None, None),
+        ("Account failed", None, None, ACCOUNT, "AccessDenied"),
+        ("Organization scan completed with errors", 1, 1, None, None),
+        ("Organization scan failed", 0, 0, None, "AccessDenied"),
+    ]
 
 
 def test_findings_and_changes_of_every_kind_have_a_line_in_their_widget(asked: dict[str, Asked]) -> None:
