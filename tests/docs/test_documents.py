@@ -129,7 +129,7 @@ def test_the_alarms_and_queries_are_listed() -> None:
     assert len(names) == 11
     assert [name for name in names if f"| `iam-user-monitor-{name}` |" not in DEPLOYMENT.read_text()] == []
     saved = re.findall(r"^    ([a-z-]+) += \{$", queries, re.MULTILINE)
-    assert len(saved) == 4
+    assert len(saved) == 5
     assert [name for name in saved if f"`{name}`" not in OPERATING.read_text()] == []
 
 
