@@ -54,7 +54,7 @@ resource "aws_lambda_function" "step" {
     }
 
     precondition {
-      condition     = !can(each.value.environment.EVENT_BUS_NAME) || startswith(local.event_bus_arn, "arn:${local.partition}:events:${local.region}:")
+      condition     = each.key != "publish_changes" || startswith(local.event_bus_arn, "arn:${local.partition}:events:${local.region}:")
       error_message = "event_bus_name must be a bus of the region ${local.region}, got \"${var.event_bus_name}\": events are put into their own region only. From there, a rule can send them on; see examples/central-bus."
     }
   }
