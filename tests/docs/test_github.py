@@ -115,13 +115,17 @@ def test_forms_have_names_of_their_own_and_nobody_goes_past_them() -> None:
     assert yaml.safe_load(CHOOSER.read_text()) == {"blank_issues_enabled": False}
 
 
-def test_security_names_everything_that_is_asked_of_iam_and_all_of_it_only_reads() -> None:
-    asked = set(re.findall(r'"(iam:\w+)"', (TERRAFORM / "steps.tf").read_text()))
+def test_security_names_everything_that_is_asked_of_iam_and_organizations_and_all_of_it_only_reads() -> None:
+    asked = set(re.findall(r'"((?:iam|organizations|sts):\w+)"', (TERRAFORM / "steps.tf").read_text()))
     assert asked
     told = SECURITY.split("## What the deployment may do")[1].split("\n## ")[0]
-    assert set(re.findall(r"`(iam:\w+)`", told)) == asked
-    # GenerateCredentialReport has IAM make a report; it changes nothing.
-    assert {action for action in asked if not re.match("iam:(List|Get)", action)} == {"iam:GenerateCredentialReport"}
+    assert set(re.findall(r"`((?:iam|organizations|sts):\w+)`", told)) == asked
+    # GenerateCredentialReport has IAM make a report, and AssumeRole lets the others be asked elsewhere: neither changes
+    # anything.
+    assert {action for action in asked if not re.match(r"\w+:(List|Get)", action)} == {
+        "iam:GenerateCredentialReport",
+        "sts:AssumeRole",
+    }
 
 
 def test_security_says_how_long_copies_are_kept() -> None:
