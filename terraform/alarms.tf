@@ -56,7 +56,7 @@ locals {
   all_alarms = {
     scan-failed = {
       enabled     = true
-      description = "A scan${var.organization_enabled ? " of an account, with whose number the execution's name begins," : ""} failed, timed out or was stopped. Unless its cause says that it is COMPLETE, it is no full picture of the account, and nothing is announced of it. ${local.redrive_it} ${local.look_at_the_log}"
+      description = "A scan${var.organization_enabled ? " of an account, with whose number the execution's name begins," : ""} failed, timed out or was stopped. Unless its cause says that it is COMPLETE, it is no full picture of the account, and nothing is announced of it.${var.organization_enabled ? " Where organization-failed rings, too, redrive that run: it redrives this scan." : ""} ${local.redrive_it} ${local.look_at_the_log}"
       metrics = {
         failed    = { namespace = "AWS/States", name = "ExecutionsFailed", dimensions = local.scan_dimensions }
         timed_out = { namespace = "AWS/States", name = "ExecutionsTimedOut", dimensions = local.scan_dimensions }
