@@ -30,6 +30,12 @@ from tests.local_aws.run.scan import Execution
 from tests.support.waiting import awaited
 
 USERS = 3
+VARIABLES = {
+    "schedule_enabled": "false",
+    "lambda_timeout": "6",
+    "organization_enabled": "true",
+    "member_external_id": "the-monitor",
+}
 STEPS = ("list-accounts", "summarize-accounts", "fail-organization")
 MACHINE = "organization"
 NEW = (*STEPS, MACHINE)
@@ -162,13 +168,7 @@ def _key(partition: str, sort: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organization]:
     """Deploy with retries that take no time."""
-    variables = {
-        "schedule_enabled": "false",
-        "lambda_timeout": "6",
-        "organization_enabled": "true",
-        "member_external_id": "the-monitor",
-    }
-    with deployed(tmp_path_factory.mktemp("local-aws"), USERS, variables, {"SFN_WAIT_SCALE": "0.01"}) as deployment:
+    with deployed(tmp_path_factory.mktemp("local-aws"), USERS, VARIABLES, {"SFN_WAIT_SCALE": "0.01"}) as deployment:
         yield Organization(deployment)
 
 
@@ -191,6 +191,25 @@ def test_what_cannot_be_shown_is_there(account: Organization) -> None:
     assert sorted(UNPROVABLE.keys() - deployed_permissions) == []
     by_key = {(role, one.action, one.key) for role in NEW for one in account.permissions(role)}
     assert by_key >= ITEM_BY_ITEM
+
+
+def test_units_are_listed_by_the_permissions_on_them_and_no_others(account: Organization) -> None:
+    """Deployed once more, for a unit: the other tests list the whole organization."""
+    deployment, member = account.deployment, organization.Account(account.member, "moved", "One/Two")
+    unit = organization.found(deployment.aws, [member])["One"]
+    deployment.terraform.apply({**VARIABLES, "included_organizational_units": json.dumps([unit])})
+    try:
+        assert "not authorized" not in denials(account, "fleet_scan")
+        asked = [one for one in account.permissions("list-accounts") if one.action.startswith("organizations:")]
+        assert {one.action for one in asked} == {
+            "organizations:ListAccountsForParent",
+            "organizations:ListOrganizationalUnitsForParent",
+        }
+        # The root is not among the units of this deployment, and of another one it may be.
+        on_units = [one for one in asked if ":root/" not in one.resource]
+        assert [str(one) for one in on_units if not needed(account, one, ["fleet_scan"])] == []
+    finally:
+        deployment.terraform.apply(VARIABLES)
 
 
 @pytest.mark.parametrize("role", SCENARIOS)

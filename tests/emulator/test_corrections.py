@@ -509,6 +509,38 @@ class TestOrganizations:
             aws.assume(aws.role("organizations:ListRoots")).client("organizations").list_accounts()
         assert error_code(raised) == "AccessDeniedException"
 
+    LISTINGS: ClassVar[dict[str, str]] = {
+        "list_accounts_for_parent": "organizations:ListAccountsForParent",
+        "list_organizational_units_for_parent": "organizations:ListOrganizationalUnitsForParent",
+    }
+
+    def may_list(self, account: Account, parent: str, resource: str, operation: str) -> bool:
+        """Return whether a role lists what is in a parent that may do that on a resource."""
+        api = account.assume(account.role(self.LISTINGS[operation], resource=resource)).client("organizations")
+        try:
+            getattr(api, operation)(ParentId=parent)
+        except api.exceptions.AccessDeniedException:
+            return False
+        return True
+
+    @pytest.mark.parametrize("operation", LISTINGS)
+    def test_a_role_lists_the_root_or_the_units_that_it_may(self, aws: Account, operation: str) -> None:
+        of_own = organization.found(aws.emulator, [organization.Account("302000000197", "new", "One")])
+        root, unit = of_own[""], of_own["One"]
+        resource = "arn:aws:organizations::000000000000:{}/o-*/{}"
+        assert self.may_list(aws, root, resource.format("root", "r-*"), operation)
+        assert self.may_list(aws, unit, resource.format("ou", unit), operation)
+        assert not self.may_list(aws, unit, resource.format("root", "r-*"), operation)
+        assert not self.may_list(aws, root, resource.format("ou", "ou-*"), operation)
+
+    def test_unit_resources_defect(self, bare: Account) -> None:
+        api = bare.emulator.client("organizations")
+        api.list_accounts()
+        (root,) = api.list_roots()["Roots"]
+        resource = "arn:aws:organizations::000000000000:root/o-*/r-*"
+        lists = self.may_list(bare, root["Id"], resource, "list_accounts_for_parent")
+        defect("organizations_unit_resources", not lists)
+
     def test_membership_defect(self, bare: Account) -> None:
         api = bare.emulator.client("organizations", "306000000000")
         try:

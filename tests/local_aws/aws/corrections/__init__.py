@@ -46,6 +46,7 @@ CORRECTIONS: Mapping[str, Callable[[], None]] = {
     "organizations_membership": organizations.membership,
     "organizations_account_state": organizations.account_state,
     "organizations_listings": organizations.listings,
+    "organizations_unit_resources": organizations.unit_resources,
     "lambda_python_runtime": lambda_.python_runtime,
     "cloudwatch_emf": cloudwatch.embedded_metrics,
     "cloudwatch_no_dimensions": cloudwatch.no_dimensions,

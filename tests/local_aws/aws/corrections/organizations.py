@@ -122,6 +122,36 @@ def listings() -> None:
         dispatch[name] = in_pages(name, dispatch[name])
 
 
+def unit_resources() -> None:
+    """Ask for a permission on the root or unit whose accounts or units are listed, where that is what is listed.
+
+    AWS: ListAccountsForParent and ListOrganizationalUnitsForParent may be allowed on ``root/<organization>/<root>`` and
+    ``ou/<organization>/<unit>`` of the management account; ListAccounts knows no resource (Service Authorization
+    Reference, AWS Organizations).
+
+    MiniStack asks for each of them on ``organization/*`` of the caller's account. To go when a role that may list the
+    accounts of a unit lists them.
+    """
+
+    def with_parent(extract: Any) -> Any:
+        def extract_resource_arn(
+            name: str, method: str, path: str, headers: Any, body: Any, query: Any, region: str, account: str
+        ) -> str:
+            management = management_of(account) if name == "organizations" else None
+            if management is None:
+                return str(extract(name, method, path, headers, body, query, region, account))
+            parent = json.loads(body or "{}").get("ParentId")
+            if parent is None:
+                return "*"
+            found = service("organizations")._orgs.get_scoped(management, None, "self")
+            kind = "root" if parent.startswith("r-") else "ou"
+            return f"arn:aws:organizations::{management}:{kind}/{found['Id']}/{parent}"
+
+        return extract_resource_arn
+
+    wrap(core("iam_actions"), "extract_resource_arn", with_parent)
+
+
 def management_of(account: str) -> str | None:
     """Return the management account of an account's organization, None where it is in none."""
     owners = [owner for owner, member in list(service("organizations")._accounts.to_dict()) if member == account]
