@@ -80,6 +80,7 @@ def test_an_organization_comes_on_top_of_what_is_there(planner: Planner) -> None
         "aws_cloudwatch_log_group.organization",
         "aws_cloudwatch_log_group.step",
         "aws_cloudwatch_metric_alarm.all",
+        "aws_cloudwatch_query_definition.all",
         "aws_iam_role.organization",
         "aws_iam_role.step",
         "aws_iam_role_policy.organization",
