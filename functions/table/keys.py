@@ -31,6 +31,7 @@ MANIFEST_SORT_KEY_PREFIX = "scan#"
 
 _LOCK = "lock"
 _OF_MEMBER = "/"
+_MEMBERS = "account#"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Keys:
 
     def about(self, name: str) -> str:
         """Return the sort key of something that is kept about scans, or how such keys begin."""
-        return name if self.member is None else f"account#{self.member}#{name}"
+        return name if self.member is None else f"{_MEMBERS}{self.member}#{name}"
 
     def record(self, user_name: str, scan_timestamp: str) -> dict[str, str]:
         """Return the primary key of a record."""
@@ -110,6 +111,17 @@ class FleetKeys:
 
 FLEET = FleetKeys()
 """The keys of the organization machine."""
+
+
+def member_range(after: str = "") -> tuple[str, str]:
+    """Return between which sort keys everything lies that is kept about the scans of member accounts, after one."""
+    # "$" follows "#": what an account has begins with its number and "#".
+    return f"{_MEMBERS}{after}$" if after else _MEMBERS, "account$"
+
+
+def member_of(sort_key: str) -> str:
+    """Return the member account that a sort key in that range is of."""
+    return sort_key.split("#")[1]
 
 
 def scan_timestamp_of(sort_key: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.shared import timestamps
 from functions.table import wire
-from functions.table.keys import MANIFEST_SORT_KEY_PREFIX, MANIFEST_USER_NAME, OWN, Keys
+from functions.table.keys import MANIFEST_SORT_KEY_PREFIX, MANIFEST_USER_NAME, OWN, Keys, member_of, member_range
 from functions.table.manifest import Manifest
 from functions.table.record import INDEX
 from functions.table.scans import RecordedScan
@@ -86,28 +86,38 @@ class Reader:
     sleep: Callable[[float], None] = time.sleep
     keys: Keys = OWN
 
-    def scans(self, *, newest_first: bool = True) -> Iterator[RecordedScan]:
-        """Yield the scans, by their scan_timestamp."""
-        for item in self.about_scans(MANIFEST_SORT_KEY_PREFIX, newest_first=newest_first):
+    def scans(self, *, newest_first: bool = True, until: str | None = None) -> Iterator[RecordedScan]:
+        """Yield the scans, by their scan_timestamp, and no newer ones than ``until``."""
+        for item in self.about_scans(MANIFEST_SORT_KEY_PREFIX, newest_first=newest_first, until=until):
             yield RecordedScan.of(Manifest(item))
 
-    def about_scans(self, prefix: str, *, newest_first: bool = True) -> Iterator[Item]:
+    def about_scans(self, prefix: str, *, newest_first: bool = True, until: str | None = None) -> Iterator[Item]:
         """Yield the items of one kind, one for each scan, by the scan_timestamp.
 
         Parameters
         ----------
         prefix
             How their sort keys begin, without what tells of which account they are.
+        until
+            The last scan_timestamp of which there may be one: what is newer is not read.
         """
+        first = self.keys.about(prefix)
+        keys = {":prefix": first} if until is None else {":first": first, ":last": first + until}
+        condition = (
+            "begins_with(scan_timestamp, :prefix)" if until is None else "scan_timestamp BETWEEN :first AND :last"
+        )
         return self._query(
-            KeyConditionExpression="user_name = :name AND begins_with(scan_timestamp, :prefix)",
-            ExpressionAttributeValues={":name": MANIFEST_USER_NAME, ":prefix": self.keys.about(prefix)},
+            KeyConditionExpression=f"user_name = :name AND {condition}",
+            ExpressionAttributeValues={":name": MANIFEST_USER_NAME, **keys},
             ScanIndexForward=not newest_first,
             ConsistentRead=True,
         )
 
     def of_name(self, user_name: str) -> Iterator[Item]:
         """Yield all records of a user name, oldest scan first."""
+        if not self.keys.holds(self.keys.user_prefix + user_name):
+            # No user is called so, but the record of another account's user may have this key.
+            return iter(())
         found = self._query(
             KeyConditionExpression="user_name = :name AND scan_timestamp < :end",
             ExpressionAttributeValues={":name": self.keys.user_prefix + user_name, ":end": _AFTER_ALL_TIMES},
@@ -169,6 +179,27 @@ class Reader:
         for page in pages:
             for item in page["Items"]:
                 yield wire.from_wire(item)
+
+
+def members(dynamodb: "DynamoDBClient", table_name: str) -> Iterator[str]:
+    """Yield the member accounts of which anything is kept, by their number.
+
+    An account may have thousands of manifests: none but its first is read, and the next account is asked for.
+    """
+    after, end = member_range()
+    while True:
+        page = dynamodb.query(
+            TableName=table_name,
+            KeyConditionExpression="user_name = :name AND scan_timestamp BETWEEN :first AND :last",
+            ExpressionAttributeValues=wire.to_wire({":name": MANIFEST_USER_NAME, ":first": after, ":last": end}),
+            ConsistentRead=True,
+            Limit=1,
+        )
+        if not page["Items"]:
+            return
+        member = member_of(wire.from_wire(page["Items"][0])["scan_timestamp"])
+        yield member
+        after, _ = member_range(member)
 
 
 class Listing:

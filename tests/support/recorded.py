@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from functions.table import wire
+from functions.table.keys import FLEET, Keys
 
 TABLE = "iam-user-records"
 EXPIRES = 4_000_000_000
@@ -44,12 +45,42 @@ class Table:
         status: str = "COMPLETE",
         ttl: int = EXPIRES,
         seconds: float = 2,
+        member: str | None = None,
         **manifest: Any,
     ) -> None:
-        """Put a scan that listed for some seconds from its scan_timestamp, and its records."""
-        self.put(manifest_of(timestamp, len(users), status, ttl, seconds, **manifest))
+        """Put a scan that listed for some seconds from its scan_timestamp, and its records; of a member account's."""
+        keys = Keys(member)
+        told = {} if member is None else {"account_id": member}
+        self.put(
+            {**manifest_of(timestamp, len(users), status, ttl, seconds, **told, **manifest), **keys.manifest(timestamp)}
+        )
         for name, attributes in users.items():
-            self.put(record_of(name, timestamp, ttl, **attributes))
+            of_account = {"arn": arn_of(name, member or ACCOUNT), **told}
+            record = record_of(name, timestamp, ttl, **{**of_account, **attributes})
+            self.put({**record, **keys.record(name, timestamp)})
+
+    def fleet(
+        self,
+        timestamp: str,
+        accounts: dict[str, str | None],
+        status: str = "COMPLETE",
+        skipped: dict[str, str] | None = None,
+        failed: dict[str, tuple[str, str]] | None = None,
+        **manifest: Any,
+    ) -> None:
+        """Put a run of the organization: its accounts with their names, whom it skipped and why, what failed how."""
+        self.put(
+            {
+                **manifest_of(timestamp, 0, status, **{"role_name": "reader", **manifest}),
+                **FLEET.manifest(timestamp),
+                "accounts": [_named(account_id, name) for account_id, name in accounts.items()],
+                "skipped": [{"account_id": one, "reason": reason} for one, reason in (skipped or {}).items()],
+                "failed": [
+                    {"account_id": one, "error_type": error[0], "error_message": error[1]}
+                    for one, error in (failed or {}).items()
+                ],
+            }
+        )
 
     def get_paginator(self, operation: str) -> "Table":
         assert operation == "query"
@@ -63,6 +94,8 @@ class Table:
         for key, item in sorted(self.items.items()):
             if "IndexName" in query:
                 matches = key[1] == values[":scan"] and key not in self.hidden
+            elif "BETWEEN" in condition:
+                matches = key[0] == values[":name"] and values[":first"] <= key[1] <= values[":last"]
             elif "begins_with" in condition:
                 matches = key[0] == values[":name"] and key[1].startswith(values[":prefix"])
             else:
@@ -75,6 +108,17 @@ class Table:
         yield {"Items": []}
         for start in range(0, len(found), 2):
             yield {"Items": found[start : start + 2]}
+
+    def query(self, **query: Any) -> dict[str, Any]:
+        """Return the first item between two keys."""
+        assert query["Limit"] == 1
+        values = wire.from_wire(query["ExpressionAttributeValues"])
+        found = [
+            item
+            for key, item in sorted(self.items.items())
+            if key[0] == values[":name"] and values[":first"] <= key[1] <= values[":last"]
+        ]
+        return {"Items": [wire.to_wire(item) for item in found[:1]]}
 
     def get_item(self, *, Key: dict[str, Any], **request: Any) -> dict[str, Any]:  # noqa: N803
         assert request["ConsistentRead"]
@@ -116,12 +160,20 @@ def manifest_of(
     }
 
 
+def arn_of(name: str, account: str = ACCOUNT) -> str:
+    return f"arn:aws:iam::{account}:user/{name}"
+
+
+def _named(account_id: str, name: str | None) -> dict[str, str]:
+    return {"account_id": account_id} if name is None else {"account_id": account_id, "account_name": name}
+
+
 def record_of(name: str, timestamp: str, ttl: int = EXPIRES, **attributes: Any) -> dict[str, Any]:
     record = {
         "user_name": name,
         "scan_timestamp": timestamp,
         "user_id": f"AIDA{name.upper()}",
-        "arn": f"arn:aws:iam::{ACCOUNT}:user/{name}",
+        "arn": arn_of(name),
         "create_date": "2025-03-14T09:26:53Z",
         "listed_at": text_of(datetime.fromisoformat(timestamp)),
         "ttl": ttl,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.table.keys import FLEET, OWN, Keys, scan_timestamp_of
+from functions.table.keys import FLEET, OWN, Keys, member_of, member_range, scan_timestamp_of
 from tests.support.scene import TIMESTAMP
 
 # What IAM takes as a name: names that look like another account's are among them, "/" is not.
@@ -64,3 +64,18 @@ def test_nobody_who_asks_for_an_accounts_scans_reads_a_fleet(member: str | None)
     for name in ("scan#", "changes#", "changes", "posture#", "baseline#"):
         assert not key.startswith(Keys(member).about(name))
     assert FLEET.lock != Keys(member).lock
+
+
+@given(st.sets(st.from_regex(r"\A[0-9]{12}\Z"), min_size=1, max_size=5))
+def test_the_members_lie_together_and_one_after_another(accounts: set[str]) -> None:
+    first, last = member_range()
+    for account in accounts:
+        for name in ("scan#", "changes", "posture#", "baseline#"):
+            key = Keys(account).about(f"{name}{TIMESTAMP}")
+            assert first < key < last
+            assert member_of(key) == account
+            assert {other for other in accounts if member_range(other)[0] < key} == {
+                other for other in accounts if other < account
+            }
+    for elsewhere in (OWN.about("scan#"), OWN.about("changes"), FLEET.manifest(TIMESTAMP)["scan_timestamp"]):
+        assert not first <= elsewhere <= last

@@ -1,5 +1,6 @@
 """The queries read what was recorded, trust only what may be trusted, and say what they cannot know."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from functions.shared import timestamps
 from functions.table import queries
 from functions.table.history import Event
-from functions.table.reader import Reader
+from functions.table.keys import Keys
+from functions.table.reader import Reader, members
 from functions.table.scans import RecordedScan
 from tests.support.recorded import TABLE, Table, manifest_of, record_of, text_of
 from tests.support.scene import Clock
@@ -427,3 +429,33 @@ def test_a_reader_goes_by_the_clock_of_whoever_sets_one(clock: Clock) -> None:
     clock.wait(1000 * 86_400)
 
     assert Reader(Table(), TABLE).now == timestamps.now()  # type: ignore[arg-type]
+
+
+class TestManyAccounts:
+    DEV, PROD = "222222222222", "333333333333"
+
+    def test_the_members_are_found_without_reading_their_scans(self, table: Table) -> None:
+        table.scan(JANUARY, {"alice": {}})
+        for number in range(5):
+            for member in (self.PROD, self.DEV):
+                table.scan(f"2026-01-1{number}T10:00:00Z", {"alice": {}}, member=member)
+        table.fleet(JANUARY, {self.DEV: "dev"})
+        asked = []
+        query = table.query
+        table.query = lambda **call: asked.append(call) or query(**call)  # type: ignore[method-assign, func-returns-value]
+
+        assert list(members(table, TABLE)) == [self.DEV, self.PROD]  # type: ignore[arg-type]
+        assert [call["Limit"] for call in asked] == [1, 1, 1]
+
+    def test_the_key_of_a_members_record_is_no_name_in_the_own_account(self, table: Table) -> None:
+        table.scan(JANUARY, {"alice": {}}, member=self.DEV)
+        reader = Reader(table, TABLE)  # type: ignore[arg-type]
+        assert list(reader.of_name(f"{self.DEV}/alice")) == []
+        assert [record["user_name"] for record in replace(reader, keys=Keys(self.DEV)).of_name("alice")] == ["alice"]
+
+    @pytest.mark.parametrize("member", [None, "222222222222"])
+    def test_what_is_newer_is_not_read(self, table: Table, member: str | None) -> None:
+        for timestamp in (JANUARY, FEBRUARY, MARCH):
+            table.scan(timestamp, {}, member=member)
+        reader = Reader(table, TABLE, keys=Keys(member))  # type: ignore[arg-type]
+        assert [scan.scan_timestamp for scan in reader.scans(until=FEBRUARY)] == [FEBRUARY, JANUARY]
