@@ -15,10 +15,9 @@ NUMBERS ?=
 INTERLEAVINGS ?= 1000000
 SEED ?= 0
 BY ?=
-ACCOUNT ?=
 
 # What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
-VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL OUTPUT MAX_SCANS USERS PORT CALL FAULT NUMBERS BY ACCOUNT INTERLEAVINGS SEED WORKERS TESTS VERSION TAG
+VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL OUTPUT MAX_SCANS USERS PORT CALL FAULT NUMBERS BY ACCOUNT ROLE_NAME INTERLEAVINGS SEED WORKERS TESTS VERSION TAG
 SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 # The shell's USER is who is logged in, not who is asked for; and a YES is given to one command.
 ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
@@ -226,42 +225,50 @@ destroy: on-aws ## Remove the deployment, records included, from your AWS accoun
 # make itself answers any failure with exit status 2; the command's own statuses are in the README.
 OPERATE = $(PY) -m functions.cli
 
-.PHONY: start redrive scans users history diff changes announce findings report
-start: $(INSTALLED) ## Start a scan and follow it to its end
-	@$(OPERATE) start
+.PHONY: start redrive accounts scans users history diff changes announce findings report
+start: $(INSTALLED) ## Start a scan and follow it to its end (ACCOUNT=<member account>, ROLE_NAME)
+	@$(OPERATE) start $(call option,ACCOUNT,--account) $(call option,ROLE_NAME,--role-name)
 
-redrive: $(INSTALLED) ## Redrive a failed run and follow it: EXECUTION=<ARN or name>|latest
-	@$(OPERATE) redrive $(call value_of,EXECUTION)
+redrive: $(INSTALLED) ## Redrive a failed run and follow it: EXECUTION=<ARN or name>|latest (ACCOUNT)
+	@$(OPERATE) redrive $(call option,ACCOUNT,--account) $(call value_of,EXECUTION)
 
-scans: $(INSTALLED) ## List the scans, newest first, or with GAPS=auto|2h the periods without (LIMIT=20, FORMAT=table|json|jsonl|csv)
-	@$(OPERATE) scans $(call option,LIMIT,--limit) $(call option,GAPS,--gaps) $(call option,FORMAT,--format)
+accounts: $(INSTALLED) ## List the accounts of the organization, and when each was scanned: AT=2026-01-31T00:00Z (FORMAT)
+	@$(OPERATE) accounts $(call option,AT,--at) $(call option,FORMAT,--format)
 
-history: $(INSTALLED) ## Show a user through time: USER=<name or user_id>, ALL=1 without changes, too (ACTIVITY=1, FORMAT)
-	@$(OPERATE) history $(call flag,ALL,--all) $(call flag,ACTIVITY,--activity) $(call option,FORMAT,--format) \
-	  $(call value_of,USER)
-
-users: $(INSTALLED) ## List who existed: SCAN=<scan>|latest or AT=2026-01-31T00:00Z (FORMAT)
-	@$(OPERATE) users $(call option,SCAN,--scan) $(call option,AT,--at) $(call option,FORMAT,--format)
-
-diff: $(INSTALLED) ## Show who came, went or changed: FROM=<scan>|previous TO=<scan>|latest (ACTIVITY=1, FORMAT)
-	@$(OPERATE) diff $(call flag,ACTIVITY,--activity) $(call option,FORMAT,--format) $(call value_of,FROM,TO)
-
-changes: $(INSTALLED) ## Show what happened, and whether it was announced: SINCE=1d|<moment>|<scan> USER=<name or user_id> (ACTIVITY=1, FORMAT)
-	@$(OPERATE) changes $(call option,SINCE,--since) $(call option,USER,--user) $(call flag,ACTIVITY,--activity) \
+scans: $(INSTALLED) ## List the scans, newest first, or with GAPS=auto|2h the periods without (LIMIT=20, ACCOUNT=<id>|all, FORMAT=table|json|jsonl|csv)
+	@$(OPERATE) scans $(call option,LIMIT,--limit) $(call option,GAPS,--gaps) $(call option,ACCOUNT,--account) \
 	  $(call option,FORMAT,--format)
 
-announce: $(INSTALLED) ## Send the events between two scans again, after asking: FROM=<scan>|previous TO=<scan>|latest (BUS, YES=1)
-	@$(OPERATE) announce $(call flag,YES,--yes) $(call option,BUS,--bus) $(call value_of,FROM,TO)
+history: $(INSTALLED) ## Show a user through time: USER=<name or user_id>, ALL=1 without changes, too (ACTIVITY=1, ACCOUNT, FORMAT)
+	@$(OPERATE) history $(call flag,ALL,--all) $(call flag,ACTIVITY,--activity) $(call option,ACCOUNT,--account) \
+	  $(call option,FORMAT,--format) $(call value_of,USER)
 
-findings: $(INSTALLED) ## Say what is wrong with it: SCAN or AT, CIS=7.0, ONLY=<control>,… (UNUSED_DAYS, KEY_AGE_DAYS, ALL=1, FAIL=1, FORMAT)
+users: $(INSTALLED) ## List who existed: SCAN=<scan>|latest or AT=2026-01-31T00:00Z (ACCOUNT, FORMAT)
+	@$(OPERATE) users $(call option,SCAN,--scan) $(call option,AT,--at) $(call option,ACCOUNT,--account) \
+	  $(call option,FORMAT,--format)
+
+diff: $(INSTALLED) ## Show who came, went or changed: FROM=<scan>|previous TO=<scan>|latest (ACTIVITY=1, ACCOUNT, FORMAT)
+	@$(OPERATE) diff $(call flag,ACTIVITY,--activity) $(call option,ACCOUNT,--account) $(call option,FORMAT,--format) \
+	  $(call value_of,FROM,TO)
+
+changes: $(INSTALLED) ## Show what happened, and whether it was announced: SINCE=1d|<moment>|<scan> USER=<name or user_id> (ACTIVITY=1, ACCOUNT, FORMAT)
+	@$(OPERATE) changes $(call option,SINCE,--since) $(call option,USER,--user) $(call flag,ACTIVITY,--activity) \
+	  $(call option,ACCOUNT,--account) $(call option,FORMAT,--format)
+
+announce: $(INSTALLED) ## Send the events between two scans again, after asking: FROM=<scan>|previous TO=<scan>|latest (BUS, ACCOUNT, YES=1)
+	@$(OPERATE) announce $(call flag,YES,--yes) $(call option,BUS,--bus) $(call option,ACCOUNT,--account) \
+	  $(call value_of,FROM,TO)
+
+findings: $(INSTALLED) ## Say what is wrong with it: SCAN or AT, CIS=7.0, ONLY=<control>,… (UNUSED_DAYS, KEY_AGE_DAYS, ALL=1, FAIL=1, ACCOUNT, FORMAT)
 	@$(OPERATE) findings $(call option,SCAN,--scan) $(call option,AT,--at) $(call option,CIS,--cis) \
 	  $(call option,ONLY,--only) $(call option,UNUSED_DAYS,--unused-days) $(call option,KEY_AGE_DAYS,--key-age-days) \
-	  $(call flag,ALL,--all) $(call flag,FAIL,--fail-on-finding) $(call option,FORMAT,--format)
+	  $(call flag,ALL,--all) $(call flag,FAIL,--fail-on-finding) $(call option,ACCOUNT,--account) \
+	  $(call option,FORMAT,--format)
 
-report: $(INSTALLED) ## Write the page for auditors: OUTPUT=build/report.html, AT or FROM and TO, MAX_SCANS (UNUSED_DAYS, KEY_AGE_DAYS)
+report: $(INSTALLED) ## Write the page for auditors: OUTPUT=build/report.html, AT or FROM and TO, MAX_SCANS (UNUSED_DAYS, KEY_AGE_DAYS, ACCOUNT)
 	@$(OPERATE) report $(if $(filter OUTPUT,$(ASKED)),--output="$$ASKED_OUTPUT",--output=build/report.html) \
 	  $(call option,AT,--at) $(call option,FROM,--from) $(call option,TO,--to) $(call option,MAX_SCANS,--max-scans) \
-	  $(call option,UNUSED_DAYS,--unused-days) $(call option,KEY_AGE_DAYS,--key-age-days)
+	  $(call option,UNUSED_DAYS,--unused-days) $(call option,KEY_AGE_DAYS,--key-age-days) $(call option,ACCOUNT,--account)
 
 ##@ Release
 .PHONY: release release-check release-files

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from importlib import metadata
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,20 +13,26 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.cli import changes as happenings
-from functions.cli import executions, output, posture, rows, words
+from functions.cli import everywhere, executions, output, posture, rows, scope, words
+from functions.cli.accounts import COLUMNS as ACCOUNT_COLUMNS
+from functions.cli.accounts import Listing
 from functions.cli.deployment import DEFAULT_NAME, DEFAULT_TABLE, Deployment
 from functions.cli.errors import CommandError, ExitStatus
 from functions.cli.output import FORMATS
+from functions.cli.posture import Tally
 from functions.cli.report import page, view
 from functions.cli.report.choose import MOST_SCANS, in_period, spread
 from functions.cli.report.gather import Asked, gather
 from functions.cli.values import (
+    ACCOUNT,
+    ACCOUNT_OR_ALL,
+    ALL,
     AUTO,
     CONTROLS,
     DURATION,
     LATEST,
     MOMENT,
-    PREVIOUS,
+    ROLE_NAME,
     SCAN,
     SCAN_OR_PREVIOUS,
     SINCE,
@@ -34,16 +40,14 @@ from functions.cli.values import (
 )
 from functions.shared import timestamps
 from functions.shared.bus import Bus, Refusal
-from functions.shared.errors import IndexBehind, MonitorError
-from functions.table import diff as differences
+from functions.shared.errors import MonitorError
 from functions.table import findings as judging
 from functions.table import gaps as periods
 from functions.table import history as histories
-from functions.table.manifest import Status
 from functions.table.reader import Reader, TableBusy
 from functions.table.record import CREDENTIAL_REPORT
-from functions.table.replay import Chain, Replay
-from functions.table.scans import RecordedScan, after, at, before, created_at, newest
+from functions.table.replay import Chain
+from functions.table.scans import RecordedScan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -150,6 +154,15 @@ def _answering_scan(function: F) -> F:
     )(at_)  # fmt: skip
 
 
+_account = click.option(
+    "--account", type=ACCOUNT, metavar="ID", help="A member account of the organization.  [default: the deployment's]"
+)
+_account_or_all = click.option(
+    "--account",
+    type=ACCOUNT_OR_ALL,
+    metavar="ID|all",
+    help="A member account of the organization, or all accounts.  [default: the deployment's]",
+)
 _of_deployment = _connection(inherited=True)
 _deployment = click.make_pass_decorator(Deployment, ensure=True)
 _activity = click.option(
@@ -191,28 +204,41 @@ def cli(ctx: click.Context) -> None:
 
 
 @cli.command()
+@_account
+@click.option(
+    "--role-name",
+    type=ROLE_NAME,
+    metavar="NAME",
+    help="The role by which it is looked into.  [default: that of the last run of the organization]",
+)
 @_of_deployment
 @_deployment
-def start(deployment: Deployment) -> int:
+def start(deployment: Deployment, account: str | None, role_name: str | None) -> int:
     """Start a scan and follow it to its end."""
-    _introduce(deployment)
-    return _follow(deployment, executions.start(deployment))
+    if account is None and role_name is not None:
+        raise CommandError("--role-name is the role of the member account that --account names; give both, or none")
+    _introduce(deployment, account)
+    member = None if account is None else scope.to_start(deployment, _reader(deployment), account, role_name)
+    return _follow(deployment, executions.start(deployment, member))
 
 
 @cli.command()
 @click.argument("execution", metavar="EXECUTION|latest")
+@_account
 @_of_deployment
 @_deployment
-def redrive(deployment: Deployment, execution: str) -> int:
+def redrive(deployment: Deployment, execution: str, account: str | None) -> int:
     """Redrive a run that failed, by its ARN or its name, and follow it.
 
-    latest is the newest run that can be redriven.
+    latest is the newest run that can be redriven, of the account that --account names.
     """
     if not execution:
         raise CommandError("EXECUTION is empty; it must be the ARN or the name of an execution, or latest")
-    _introduce(deployment)
+    if account is not None and execution != LATEST:
+        raise CommandError(f"--account is for EXECUTION latest; {execution} says by itself which run it is")
+    _introduce(deployment, account)
     if execution == LATEST:
-        newest_one = executions.newest_redrivable(deployment, list(_reader(deployment).scans()))
+        newest_one = executions.newest_redrivable(deployment, list(_reader_of(deployment, account).scans()))
         if newest_one is None:
             raise CommandError("EXECUTION latest: none of the last runs can be redriven; `scans` lists them")
         execution = newest_one
@@ -231,28 +257,59 @@ def redrive(deployment: Deployment, execution: str) -> int:
     help="Show the periods without a trusted scan instead, that are longer than 90min, 2h or 1d; without a duration, "
     "than twice the median distance of trusted scans.",
 )
+@_account_or_all
 @_format
 @_of_deployment
 @_deployment
-def scans(deployment: Deployment, limit: int, gaps: timedelta | str | None, form: str) -> int:
+def scans(deployment: Deployment, limit: int, gaps: timedelta | str | None, account: str | None, form: str) -> int:
     """List the scans, newest first, and which may be trusted."""
-    _introduce(deployment)
+    _introduce(deployment, account)
+    if account == ALL and gaps is not None:
+        answer, count = _ask_all(deployment, everywhere.gaps(limit, gaps), rows.GAP_COLUMNS, form)
+        return _tell_all(answer, f"{words.number(count, 'period')} without a trusted scan in {answer.accounts}")
+    if account == ALL:
+        question = everywhere.scans(deployment, limit)
+        return _tell_all(_ask_all(deployment, question, rows.SCAN_COLUMNS, form, former=True)[0])
+    reader = _reader_of(deployment, account)
     if gaps is not None:
-        return _gaps(deployment, limit, gaps, form)
-    output.write(
-        rows.of_scans(deployment, islice(_reader(deployment).scans(), limit)), rows.SCAN_COLUMNS, form, sys.stdout
-    )
+        return _gaps(reader, limit, gaps, form)
+    output.write(rows.of_scans(deployment, islice(reader.scans(), limit)), rows.SCAN_COLUMNS, form, sys.stdout)
+    return ExitStatus.OK
+
+
+@cli.command()
+@click.option("--at", "moment", type=MOMENT, help="As of a moment: 2026-01-31T00:00Z, or 2026-01-31.  [default: now]")
+@_format
+@_of_deployment
+@_deployment
+def accounts(deployment: Deployment, moment: Moment | None, form: str) -> int:
+    """List the accounts: when each was last scanned, and what became of it in the run of the organization."""
+    _introduce(deployment)
+    reader = _reader(deployment)
+    if moment is not None:
+        _take(moment, reader.now)
+    listing = Listing(deployment, reader, moment.time if moment is not None else reader.now)
+    output.write(listing.rows(), ACCOUNT_COLUMNS, form, sys.stdout)
+    for line in listing.remarks():
+        _note(line)
     return ExitStatus.OK
 
 
 @cli.command()
 @_answering_scan
+@_account_or_all
 @_format
 @_of_deployment
 @_deployment
-def users(deployment: Deployment, scan: datetime | str | None, moment: Moment | None, form: str) -> int:
+def users(
+    deployment: Deployment, scan: datetime | str | None, moment: Moment | None, account: str | None, form: str
+) -> int:
     """List who existed."""
-    reader, known, chosen = _asked_scan(deployment, scan, moment)
+    if account == ALL:
+        until = _asked_moment(deployment, scan, moment)
+        answer, count = _ask_all(deployment, everywhere.users(scan, moment), rows.USER_COLUMNS, form, until)
+        return _tell_all(answer, f"{words.number(count, 'user')} in {answer.accounts}")
+    reader, known, chosen = _asked_scan(deployment, scan, moment, account)
     listing = reader.of_scan(chosen)
     count = output.write(map(rows.of_user, listing), rows.USER_COLUMNS, form, sys.stdout)
     _note(f"{words.number(count, 'user')} in {_told(reader, chosen, moment)}")
@@ -260,7 +317,8 @@ def users(deployment: Deployment, scan: datetime | str | None, moment: Moment | 
         for line in posture.sections(chosen):
             _note(line)
     if moment is not None:
-        _name_the_unrecorded(reader, known, chosen, moment.time)
+        for line in scope.unrecorded(reader, known, chosen, moment.time):
+            _note(line)
     return _complete(chosen, listing.missing)
 
 
@@ -272,6 +330,7 @@ def users(deployment: Deployment, scan: datetime | str | None, moment: Moment | 
 @_key_age_days
 @click.option("--fail-on-finding", is_flag=True, help="End with 3 where there is a finding, with 6 where none can be.")
 @click.option("--all", "everything", is_flag=True, help="Show what is OK, too.")
+@_account_or_all
 @_format
 @_of_deployment
 @_deployment
@@ -285,6 +344,7 @@ def findings(
     key_age_days: int,
     fail_on_finding: bool,
     everything: bool,
+    account: str | None,
     form: str,
 ) -> int:
     """Say what is wrong with what users can get in with, at the time of a scan.
@@ -295,37 +355,59 @@ def findings(
     if not controls:
         raise CommandError(f"--only: version {cis} of the benchmark asks none of these; leave out --cis, or --only")
     parameters = judging.Parameters(unused_days, key_age_days)
-    reader, known, chosen = _asked_scan(deployment, scan, moment)
+
+    def show(found: Iterable[judging.Finding], scan: RecordedScan) -> Iterable[dict[str, Any]]:
+        shown = (one for one in found if everything or one.status is not judging.Status.OK)
+        answer = posture.of_findings(shown, scan, parameters, cis)
+        return posture.folded(answer) if form == "table" else answer
+
+    if account == ALL:
+        until = _asked_moment(deployment, scan, moment)
+        question = everywhere.findings(scan, moment, controls, parameters, show)
+        answer, _ = _ask_all(deployment, question, posture.FINDING_COLUMNS, form, until)
+        told = f"{words.number(answer.tally.findings, 'finding')} in {answer.accounts}"
+        complete = _tell_all(answer, told, *answer.tally.summary(controls))
+        return _gate(answer.tally, answer.unjudged, complete) if fail_on_finding else complete
+    reader, known, chosen = _asked_scan(deployment, scan, moment, account)
     listing = reader.of_scan(chosen)
     found = posture.sort(judging.of_scan(chosen, listing, parameters, controls))
-    shown = [one for one in found if everything or one.status is not judging.Status.OK]
-    answer = posture.of_findings(shown, chosen, parameters, cis)
-    output.write(posture.folded(answer) if form == "table" else answer, posture.FINDING_COLUMNS, form, sys.stdout)
-    failed = sum(one.status is judging.Status.FINDING for one in found)
-    _note(f"{words.number(failed, 'finding')} in {_told(reader, chosen, moment)}")
-    for line in (*posture.sections(chosen), *posture.summary(found, controls)):
+    output.write(show(found, chosen), posture.FINDING_COLUMNS, form, sys.stdout)
+    tally = Tally.of(found)
+    _note(f"{words.number(tally.findings, 'finding')} in {_told(reader, chosen, moment)}")
+    for line in (*posture.sections(chosen), *tally.summary(controls)):
         _note(line)
     if moment is not None:
-        _name_the_unrecorded(reader, known, chosen, moment.time)
+        for line in scope.unrecorded(reader, known, chosen, moment.time):
+            _note(line)
     complete = _complete(chosen, listing.missing)
-    if not fail_on_finding:
-        return complete
-    if failed:
+    return _gate(tally, posture.unjudged(found), complete) if fail_on_finding else complete
+
+
+def _gate(tally: Tally, unjudged: Iterable[str], complete: int) -> int:
+    """Return the exit status of --fail-on-finding."""
+    if tally.findings:
         return ExitStatus.FINDING
-    unjudged = posture.unjudged(found)
     for why in unjudged:
         _warn(f"that there is no finding means nothing: {why}")
-    return ExitStatus.INCOMPLETE if unjudged else complete
+        complete = ExitStatus.INCOMPLETE
+    return complete
 
 
 @cli.command()
 @_answering_scan
+@_account_or_all
 @_format
 @_of_deployment
 @_deployment
-def root(deployment: Deployment, scan: datetime | str | None, moment: Moment | None, form: str) -> int:
+def root(
+    deployment: Deployment, scan: datetime | str | None, moment: Moment | None, account: str | None, form: str
+) -> int:
     """Show what the root user of the account could get in with."""
-    reader, _, chosen = _asked_scan(deployment, scan, moment)
+    if account == ALL:
+        until = _asked_moment(deployment, scan, moment)
+        answer, _ = _ask_all(deployment, everywhere.root(scan, moment), posture.ROOT_COLUMNS, form, until)
+        return _tell_all(answer, f"the root users of {answer.accounts}")
+    reader, _, chosen = _asked_scan(deployment, scan, moment, account)
     known_root = chosen.manifest.root
     if not known_root:
         why = judging.why_no_root(chosen.manifest.sections)
@@ -341,23 +423,29 @@ def root(deployment: Deployment, scan: datetime | str | None, moment: Moment | N
 @click.argument("user", metavar="USER")
 @click.option("--all", "everything", is_flag=True, help="Show every scan, not only those with a change.")
 @_activity
+@_account_or_all
 @_format
 @_of_deployment
 @_deployment
-def history(deployment: Deployment, user: str, everything: bool, activity: bool, form: str) -> int:
+def history(deployment: Deployment, user: str, everything: bool, activity: bool, account: str | None, form: str) -> int:
     """Show a user through time, by its name or its user_id, whatever it was called."""
     if not user:
         raise CommandError("USER is empty; it must be the name or the user_id of an IAM user")
-    _introduce(deployment)
+    _introduce(deployment, account)
+    if account == ALL:
+        question = everywhere.history(user, everything=everything, activity=activity)
+        answer, _ = _ask_all(deployment, question, rows.HISTORY_COLUMNS, form, former=True, whom=f"USER {user}")
+        return _tell_all(answer, f"of this name or user_id there is a user in {answer.found} of {answer.accounts}")
     try:
-        found = histories.history(_reader(deployment), user, activity=activity)
+        found = histories.history(_reader_of(deployment, account), user, activity=activity)
     except histories.UnknownUser as unknown:
         hint = f"; did you mean {' or '.join(unknown.similar)}?" if unknown.similar else "; `users` lists the last scan"
         raise CommandError(f"USER {user}: no scan has recorded a user of this name{hint}") from None
     output.write(rows.of_history(found, everything), rows.HISTORY_COLUMNS, form, sys.stdout)
-    _tell_the_edge(found)
+    for line in everywhere.edge(found):
+        _note(line)
     for scan in found.behind:
-        _warn(f"the index does not yield all records of the scan {scan.scan_timestamp} yet; ask again")
+        _warn(everywhere.behind(scan))
     return ExitStatus.INCOMPLETE if found.behind else ExitStatus.OK
 
 
@@ -365,34 +453,32 @@ def history(deployment: Deployment, user: str, everything: bool, activity: bool,
 @click.argument("former", metavar="FROM", type=SCAN_OR_PREVIOUS)
 @click.argument("later", metavar="[TO]", type=SCAN, default=LATEST)
 @_activity
+@_account_or_all
 @_format
 @_of_deployment
 @_deployment
-def diff(deployment: Deployment, former: datetime | str, later: datetime | str, activity: bool, form: str) -> int:
+def diff(
+    deployment: Deployment,
+    former: datetime | str,
+    later: datetime | str,
+    activity: bool,
+    account: str | None,
+    form: str,
+) -> int:
     """Show who was created, deleted, recreated, renamed or changed between two scans.
 
     FROM and TO are scan_timestamps or latest; FROM may be previous, the scan before TO. What one of them does not know
     is no change.
     """
-    _introduce(deployment)
-    reader = _reader(deployment)
-    known = list(reader.scans())
-    end = _chosen(known, later, "TO")
-    if former == PREVIOUS:
-        begin = before(known, end)
-        if begin is None:
-            raise CommandError(f"FROM previous: no scan before {end.scan_timestamp} may be trusted; `scans` lists them")
-    else:
-        begin = _chosen(known, former, "FROM")
-    if begin.moment > end.moment:
-        raise CommandError(f"FROM {begin.scan_timestamp} is newer than TO {end.scan_timestamp}; exchange them")
-    try:
-        found = differences.diff(reader, begin, end, activity=activity)
-    except differences.SpansOverlap:
-        raise CommandError(
-            f"FROM {begin.scan_timestamp} ({words.span(begin)}) and TO {end.scan_timestamp} ({words.span(end)}) "
-            "overlap: they do not tell what came first; choose another scan"
-        ) from None
+    _introduce(deployment, account)
+    if account == ALL:
+        until = later if isinstance(later, datetime) else None
+        question = everywhere.diff(former, later, activity=activity)
+        answer, count = _ask_all(deployment, question, rows.DIFF_COLUMNS, form, until)
+        return _tell_all(answer, f"{words.number(count, 'change')} in {answer.accounts}")
+    reader = _reader_of(deployment, account)
+    begin, end = scope.pair(list(reader.scans()), former, later)
+    found = scope.compared(reader, begin, end, activity=activity)
     count = output.write(rows.of_diff(found), rows.DIFF_COLUMNS, form, sys.stdout)
     period = " to ".join(f"{scan.scan_timestamp} ({words.span(scan)})" for scan in (begin, end))
     _note(f"{words.number(count, 'change')} from {period}")
@@ -413,52 +499,53 @@ def diff(deployment: Deployment, former: datetime | str, later: datetime | str, 
 )
 @click.option("--user", metavar="NAME|ID", help="Only of a user, by name or user_id, whatever it was called.")
 @_activity
+@_account_or_all
 @_format
 @_of_deployment
 @_deployment
-def changes(deployment: Deployment, since: Moment | timedelta, user: str | None, activity: bool, form: str) -> int:
+def changes(
+    deployment: Deployment,
+    since: Moment | timedelta,
+    user: str | None,
+    activity: bool,
+    account: str | None,
+    form: str,
+) -> int:
     """Show what happened, scan after scan, and whether it was announced.
 
     It is what the change events say, told again from the records, also where there are no events: only what is sure.
     """
     if user == "":
         raise CommandError("--user is empty; it must be the name or the user_id of an IAM user")
-    _introduce(deployment)
-    reader = _reader(deployment)
-    known = list(reader.scans())
-    begin, is_oldest = happenings.base(known, since, reader.now)
+    _introduce(deployment, account)
+    if account == ALL:
+        if isinstance(since, Moment):
+            _take(since, _reader(deployment).now, "--since")
+        question = everywhere.changes(since, user, activity=activity)
+        whom = f"--user {user}" if user is not None else None
+        every, count = _ask_all(deployment, question, rows.CHANGE_COLUMNS, form, former=True, whom=whom)
+        return _tell_all(every, f"{words.number(count, 'change')} in {every.accounts}")
+    told = happenings.tell(_reader_of(deployment, account), since, user, activity=activity)
+    answer, begin = told.answer, told.base
     if isinstance(since, Moment) and since.is_date:
         _note(f"--since {since.text} is taken as its beginning in UTC, {timestamps.to_seconds(since.time)}")
-    try:
-        replay = Replay(reader, known, begin, Chain.of(reader), activity)
-    except IndexBehind as error:
-        raise CommandError(f"{error}; ask again", ExitStatus.INCOMPLETE) from error
-    answer = happenings.Answer(replay, happenings.Following(user, replay.picture) if user is not None else None)
-    behind = None
-    try:
-        for step in replay:
-            answer.add(step)
-    except IndexBehind as error:
-        behind = f"{error}; ask again"
     if answer.following is not None and not answer.following.found:
         raise CommandError(
             f"--user {user}: no scan since {begin.scan_timestamp} has a user of this name; see `history`"
         )
     count = output.write(answer.rows, rows.CHANGE_COLUMNS, form, sys.stdout)
     _note(f"{words.number(count, 'change')} {answer.period}")
-    if is_oldest:
+    if told.is_oldest:
         _note(f"{begin.scan_timestamp} is the oldest scan that is kept; what was before is not known")
     for line in answer.remarks():
         _note(line)
     for line in answer.warnings:
         _warn(line)
-    if behind is not None:
-        _warn(behind)
+    if told.behind is not None:
+        _warn(told.behind)
     elif answer.missing:
-        _warn(
-            f"{words.number(answer.missing, 'record')} missing from the index of the table: who is new may be missing"
-        )
-    return ExitStatus.INCOMPLETE if behind is not None or answer.missing else ExitStatus.OK
+        _warn(happenings.maybe_new(answer.missing))
+    return ExitStatus.INCOMPLETE if told.behind is not None or answer.missing else ExitStatus.OK
 
 
 @cli.command()
@@ -473,9 +560,12 @@ def changes(deployment: Deployment, since: Moment | timedelta, user: str | None,
     metavar="NAME|ARN",
     help="Event bus. Else EVENT_BUS_NAME.",
 )
+@_account
 @_of_deployment
 @_deployment
-def announce(deployment: Deployment, former: datetime | str, later: datetime | str, yes: bool, bus: str) -> int:
+def announce(
+    deployment: Deployment, former: datetime | str, later: datetime | str, yes: bool, bus: str, account: str | None
+) -> int:
     """Send the events of the scans after FROM, up to TO, again, as they were announced: under the same ids.
 
     FROM and TO are scan_timestamps or latest, the last scan that was announced; FROM may be previous, the one that was
@@ -483,11 +573,11 @@ def announce(deployment: Deployment, former: datetime | str, later: datetime | s
     """
     if not bus:
         raise CommandError("--bus is empty; it must be the name or the ARN of an event bus")
-    _introduce(deployment)
-    reader = _reader(deployment)
-    chain = Chain.of(reader)
-    wanted = happenings.announced(chain, former, later)
-    parcels = [happenings.parcel(reader, chain, one) for one in wanted]
+    _introduce(deployment, account)
+    reader = _reader_of(deployment, account)
+    told = Chain.of(reader)
+    wanted = happenings.announced(told, former, later)
+    parcels = [happenings.parcel(reader, told, one) for one in wanted]
     for parcel in parcels:
         for line in parcel.offer():
             _say(line)
@@ -544,6 +634,7 @@ def _somebody_is_there() -> bool:
 )
 @_unused_days
 @_key_age_days
+@_account
 @_of_deployment
 @_deployment
 def report(
@@ -555,6 +646,7 @@ def report(
     max_scans: int,
     unused_days: int,
     key_age_days: int,
+    account: str | None,
 ) -> int:
     """Write a page for auditors: one file, for any browser, without a network.
 
@@ -564,14 +656,14 @@ def report(
     if moment is not None and (since is not None or until is not None):
         raise CommandError("--at is one moment and --from and --to are a period; give the one or the other")
     output_file = _writable(target)
-    _introduce(deployment)
-    reader = _reader(deployment)
+    _introduce(deployment, account)
+    reader = _reader_of(deployment, account)
     known = list(reader.scans())
     chosen, period = _asked_period(known, reader.now, moment, since, until)
     held = spread(period, max_scans)
     notes = []
     if moment is not None:
-        unrecorded = _unrecorded(reader, known, chosen, moment.time)
+        unrecorded = scope.unrecorded(reader, known, chosen, moment.time)
         later = words.duration(moment.time - chosen.listing[1])
         notes = [f"Asked for {timestamps.to_seconds(moment.time)}, {later} after the scan had listed.", *unrecorded]
     _note(f"reading {words.number(len(held), 'scan')} of {len(period):,}")
@@ -600,16 +692,15 @@ def _asked_period(
 ) -> tuple[RecordedScan, list[RecordedScan]]:
     """Return the scan that a page opens with, and all trusted ones of its period."""
     if moment is not None:
-        chosen = _chosen_at(known, moment, now)
+        _take(moment, now)
+        chosen = scope.chosen_at(known, moment)
         return chosen, in_period(known, None, chosen.moment)
     for name, one in (("--from", since), ("--to", until)):
-        if one is not None and one.time > now:
-            raise CommandError(f"{name} {one.text} is in the future; it is {timestamps.to_seconds(now)} now")
-        if one is not None and one.is_date:
-            _note(f"{name} {one.text} is taken as its beginning in UTC, {timestamps.to_seconds(one.time)}")
+        if one is not None:
+            _take(one, now, name)
     if since is not None and until is not None and since.time > until.time:
         raise CommandError(f"--from {since.text} is later than --to {until.text}; exchange them")
-    _chosen(known, LATEST, "report")
+    scope.chosen(known, LATEST, "report")
     period = in_period(known, since.time if since is not None else None, until.time if until is not None else None)
     if not period:
         bounds = (f"{name} {one.text}" for name, one in (("--from", since), ("--to", until)) if one is not None)
@@ -639,8 +730,7 @@ def _write(text: str, output_file: Path | None) -> None:
         raise CommandError(f"--output {output_file}: {error.strerror or error}") from None
 
 
-def _gaps(deployment: Deployment, limit: int, wanted: timedelta | str, form: str) -> int:
-    reader = _reader(deployment)
+def _gaps(reader: Reader, limit: int, wanted: timedelta | str, form: str) -> int:
     known = list(reader.scans(newest_first=False))
     trusted = sum(scan.trusted for scan in known)
     if not trusted:
@@ -660,17 +750,85 @@ def _gaps(deployment: Deployment, limit: int, wanted: timedelta | str, form: str
 
 
 def _asked_scan(
-    deployment: Deployment, scan: datetime | str | None, moment: Moment | None
+    deployment: Deployment, scan: datetime | str | None, moment: Moment | None, account: str | None
 ) -> tuple[Reader, list[RecordedScan], RecordedScan]:
     """Return a reader, all scans, and the trusted one that is asked for by --scan or --at."""
-    if scan is not None and moment is not None:
-        raise CommandError("--scan and --at are two answers to one question; give one of them")
-    _introduce(deployment)
-    reader = _reader(deployment)
+    _refuse_both(scan, moment)
+    _introduce(deployment, account)
+    reader = _reader_of(deployment, account)
     known = list(reader.scans())
     if moment is not None:
-        return reader, known, _chosen_at(known, moment, reader.now)
-    return reader, known, _chosen(known, scan or LATEST, "--scan")
+        _take(moment, reader.now)
+    return reader, known, scope.answering(known, scan, moment)
+
+
+def _asked_moment(deployment: Deployment, scan: datetime | str | None, moment: Moment | None) -> datetime | None:
+    """Return the moment of --scan or --at, None for now."""
+    _refuse_both(scan, moment)
+    _introduce(deployment, ALL)
+    if moment is None:
+        return scan if isinstance(scan, datetime) else None
+    _take(moment, _reader(deployment).now)
+    return moment.time
+
+
+def _refuse_both(scan: datetime | str | None, moment: Moment | None) -> None:
+    if scan is not None and moment is not None:
+        raise CommandError("--scan and --at are two answers to one question; give one of them")
+
+
+def _take(moment: Moment, now: datetime, name: str = "--at") -> None:
+    """Say how a moment is taken, and refuse one that is to come."""
+    scope.refuse_the_future(moment, now, name)
+    if moment.is_date:
+        _note(f"{name} {moment.text} is taken as its beginning in UTC, {timestamps.to_seconds(moment.time)}")
+
+
+def _ask_all(
+    deployment: Deployment,
+    question: everywhere.Question,
+    columns: output.Columns,
+    form: str,
+    moment: datetime | None = None,
+    *,
+    former: bool = False,
+    whom: str | None = None,
+) -> tuple[everywhere.Answer, int]:
+    """Print what all accounts answer; return what is to be said beside it, and how many rows there were.
+
+    Parameters
+    ----------
+    moment
+        That whose accounts are asked; None is now.
+    former
+        Whether those are asked, too, of which there are records only.
+    whom
+        The user who is asked for: one whom no account has is an error.
+    """
+    reader = _reader(deployment)
+    asked = scope.everywhere(deployment, reader, moment or reader.now, former=former)
+    answer = everywhere.Answer(asked, question)
+    found = answer.rows()
+    first = list(islice(found, 1))
+    if whom is not None and not first and not answer.found:
+        for line in answer.warnings():
+            _warn(line)
+        raise CommandError(
+            f"{whom}: no account that answers has a user of this name; a user_id is looked for in each one's last "
+            "trusted scan only",
+            ExitStatus.BAD_INPUT if answer.complete else ExitStatus.INCOMPLETE,
+        )
+    count = output.write(chain(first, found), rows.of_all_accounts(columns), form, sys.stdout)
+    return answer, count
+
+
+def _tell_all(answer: everywhere.Answer, *lines: str) -> int:
+    """Say what is to be said beside the rows of all accounts; return the exit status."""
+    for line in (*lines, *answer.notes()):
+        _note(line)
+    for line in answer.warnings():
+        _warn(line)
+    return ExitStatus.OK if answer.complete else ExitStatus.INCOMPLETE
 
 
 def _told(reader: Reader, chosen: RecordedScan, moment: Moment | None) -> str:
@@ -683,10 +841,15 @@ def _reader(deployment: Deployment) -> Reader:
     return Reader(deployment.dynamodb, deployment.table)
 
 
-def _introduce(deployment: Deployment) -> None:
+def _reader_of(deployment: Deployment, account: str | None) -> Reader:
+    """Return a reader of the account that is asked for."""
+    return scope.of_account(deployment, _reader(deployment), account)
+
+
+def _introduce(deployment: Deployment, account: str | None = None) -> None:
     """Say whom the command talks to, before it does."""
     if not deployment.quiet:
-        _note(deployment.introduce())
+        _note(deployment.introduce(account))
 
 
 def _follow(deployment: Deployment, arn: str, *, after_event: int = 0) -> int:
@@ -706,80 +869,11 @@ def _follow(deployment: Deployment, arn: str, *, after_event: int = 0) -> int:
     return ExitStatus.FAILED
 
 
-def _chosen(scans: list[RecordedScan], wanted: datetime | str, name: str) -> RecordedScan:
-    """Return a scan that may be trusted."""
-    if isinstance(wanted, str):
-        latest = newest(scans)
-        if latest is None:
-            raise CommandError(f"{name} {wanted}: no scan has recorded every user yet; `scans` lists them")
-        return latest
-    timestamp = timestamps.to_seconds(wanted)
-    for scan in scans:
-        if scan.scan_timestamp != timestamp:
-            continue
-        if scan.status is Status.SKIPPED:
-            raise CommandError(f"{name} {timestamp} recorded nobody: another scan was at work; `scans` lists them")
-        if scan.status is not Status.COMPLETE:
-            raise CommandError(
-                f"{name} {timestamp} may not be trusted: it is {scan.status}, so users may be missing; choose one that "
-                "is COMPLETE, or redrive it (`scans` lists them)"
-            )
-        if not scan.trusted:
-            raise CommandError(
-                f"{name} {timestamp} may not be trusted: it {words.span(scan)}, which is longer than the "
-                f"{scan.span_limit.total_seconds():.0f} s in which users may come and go unseen; choose another scan"
-            )
-        return scan
-    raise CommandError(f"{name} {timestamp}: there is no such scan, or it has expired; `scans` lists them")
-
-
-def _chosen_at(scans: list[RecordedScan], moment: Moment, now: datetime) -> RecordedScan:
-    if moment.time > now:
-        raise CommandError(f"--at {moment.text} is in the future; it is {timestamps.to_seconds(now)} now")
-    if moment.is_date:
-        _note(f"--at {moment.text} is taken as its beginning in UTC, {timestamps.to_seconds(moment.time)}")
-    scan = at(scans, moment.time)
-    if scan is None:
-        raise CommandError(f"--at {moment.text}: no scan up to then has recorded every user; `scans` lists them")
-    return scan
-
-
-def _name_the_unrecorded(reader: Reader, scans: list[RecordedScan], chosen: RecordedScan, moment: datetime) -> None:
-    for line in _unrecorded(reader, scans, chosen, moment):
-        _note(line)
-
-
-def _unrecorded(reader: Reader, scans: list[RecordedScan], chosen: RecordedScan, moment: datetime) -> list[str]:
-    """Name the users who were created between the scan and the moment, as the next scan tells."""
-    following = after(scans, chosen)
-    if following is None:
-        return []
-    names = []
-    for record in reader.of_scan(following):
-        created = created_at(record)
-        if created is not None and chosen.listing[1] < created <= moment:
-            names.append(str(record["user_name"]))
-    if not names:
-        return []
-    return [f"created by then, first recorded in {following.scan_timestamp}: {words.some(sorted(names))}"]
-
-
-def _tell_the_edge(found: histories.History) -> None:
-    """Say so where a user may be older than what is kept."""
-    first = next((event for event in found.events if event.record is not None), None)
-    if first is None or found.since is None or first.scan_timestamp != found.since.scan_timestamp:
-        return
-    _note(f"{found.since.scan_timestamp} is the oldest scan that is kept; what was before is not known")
-
-
 def _complete(scan: RecordedScan, missing: int) -> int:
     """Say what the answer lacks; return the exit status."""
     if not missing:
         return ExitStatus.OK
-    _warn(
-        f"{missing:,} of the {scan.records_written:,} records of the scan {scan.scan_timestamp} are missing from this "
-        "answer: the index of the table has not yielded them yet; ask again"
-    )
+    _warn(scope.missing(scan, missing))
     return ExitStatus.INCOMPLETE
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from functions.cli import rows
 from functions.cli.errors import CommandError, ExitStatus
+from functions.cli.scope import refuse_the_future
 from functions.cli.values import LATEST, PREVIOUS, Moment
 from functions.cli.words import number, some, span
 from functions.shared import timestamps
@@ -36,12 +37,12 @@ def base(scans: Collection[RecordedScan], since: Moment | timedelta, now: dateti
     oldest = walk.first(scan for scan in scans if scan.trusted)
     if oldest is None:
         raise CommandError("--since: no scan has recorded every user yet; `scans` lists them")
+    if isinstance(since, Moment):
+        refuse_the_future(since, now, "--since")
     if isinstance(since, timedelta):
         moment = now - since
     else:
         moment = since.time
-        if moment > now:
-            raise CommandError(f"--since {since.text} is in the future; it is {timestamps.to_seconds(now)} now")
         # A scan that was redriven late speaks for another moment than that of its name.
         named = timestamps.to_seconds(moment)
         for scan in scans:
@@ -88,8 +89,8 @@ class Answer:
     warnings: list[str] = field(default_factory=list)
     missing: int = 0
     """How many records the index has not yielded."""
+    scans: list[RecordedScan] = field(default_factory=list)
     _rows: list[dict[str, Any]] = field(default_factory=list)
-    _scans: list[RecordedScan] = field(default_factory=list)
     _lacking: Counter[str] = field(default_factory=Counter)
     _unconfirmed: dict[str, int] = field(default_factory=dict)
     _unannounced: list[str] = field(default_factory=list)
@@ -99,8 +100,8 @@ class Answer:
         """Take what a scan has to say."""
         scan, detection, announcement = step.scan, step.telling.detection, step.announcement
         self._rows += rows.of_step(step)
-        self._scans.append(scan)
-        self._lacking.update(_lacking(scan))
+        self.scans.append(scan)
+        self._lacking.update(lacking(scan))
         if self.following is not None:
             self.following.learn(detection.picture)
         if detection.suspicion is not None:
@@ -123,31 +124,35 @@ class Answer:
         """From when to when it is."""
         base = self.replay.base
         begin = f"{base.scan_timestamp} ({span(base)})"
-        if not self._scans:
+        if not self.scans:
             return f"since {begin}: no trusted scan has listed after it"
-        end = self._scans[-1]
-        return f"from {begin} to {end.scan_timestamp} ({span(end)}), told by {number(len(self._scans), 'scan')}"
+        end = self.scans[-1]
+        return f"from {begin} to {end.scan_timestamp} ({span(end)}), told by {number(len(self.scans), 'scan')}"
 
     def remarks(self) -> Iterator[str]:
         """Yield what is to be said beside the rows: what is not known, and what was announced."""
-        base, lacking = self.replay.base, _lacking(self.replay.base)
-        if self.replay.from_records and lacking:
+        yield from self.unsure()
+        yield from self._announced()
+
+    def unsure(self) -> Iterator[str]:
+        """Yield what is not known."""
+        base, unknown = self.replay.base, lacking(self.replay.base)
+        if self.replay.from_records and unknown:
             yield (
-                f"{' and '.join(lacking)} of {base.scan_timestamp}, with which this begins, missing or stale: compared "
+                f"{' and '.join(unknown)} of {base.scan_timestamp}, with which this begins, missing or stale: compared "
                 "from the next scan on that has it"
             )
         for section, count in self._lacking.items():
             yield (
-                f"{section} missing or stale in {count:,} of {number(len(self._scans), 'scan')}: what is unknown is no "
+                f"{section} missing or stale in {count:,} of {number(len(self.scans), 'scan')}: what is unknown is no "
                 "change, and is compared when it is known again"
             )
         for scan, count in self._unconfirmed.items():
-            newest = scan == self._scans[-1].scan_timestamp
+            newest = scan == self.scans[-1].scan_timestamp
             yield (
                 f"{number(count, 'user')} missing from the scan {scan}, and no second listing agrees: "
                 f"{'the next scan decides' if newest else 'that alone is no deletion'}"
             )
-        yield from self._announced()
 
     def _announced(self) -> Iterator[str]:
         upto = self.replay.chain.cursor.scan_timestamp
@@ -161,9 +166,57 @@ class Answer:
             yield f"EventBridge has refused {number(count, 'event')} of the scan {scan}"
 
 
-def _lacking(scan: RecordedScan) -> list[str]:
+def lacking(scan: RecordedScan) -> list[str]:
+    """Return the sections that a scan lacks, or has stale."""
     sections = scan.manifest.sections or {}
     return [name for key, name in NAMES.items() if sections.get(key, {}).get("state") != "CURRENT"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What happened since a scan.
+
+    Attributes
+    ----------
+    is_oldest
+        Whether it is the oldest scan that is kept.
+    behind
+        Why there is no more; None where that is all.
+    """
+
+    answer: Answer
+    base: RecordedScan
+    is_oldest: bool
+    behind: str | None
+
+
+def tell(reader: Reader, since: Moment | timedelta, user: str | None, *, activity: bool) -> Told:
+    """Return what happened, of one user where it is asked for.
+
+    Raises
+    ------
+    CommandError
+        There is no trusted scan, or the index is behind from the beginning.
+    """
+    known = list(reader.scans())
+    begin, is_oldest = base(known, since, reader.now)
+    try:
+        replay = Replay(reader, known, begin, Chain.of(reader), activity)
+    except IndexBehind as error:
+        raise CommandError(f"{error}; ask again", ExitStatus.INCOMPLETE) from error
+    answer = Answer(replay, Following(user, replay.picture) if user is not None else None)
+    behind = None
+    try:
+        for step in replay:
+            answer.add(step)
+    except IndexBehind as error:
+        behind = f"{error}; ask again"
+    return Told(answer, begin, is_oldest, behind)
+
+
+def maybe_new(missing: int) -> str:
+    """Say what an answer lacks."""
+    return f"{number(missing, 'record')} missing from the index of the table: who is new may be missing"
 
 
 def _suspicion(scan: RecordedScan, suspicion: Suspicion) -> str:

@@ -9,6 +9,7 @@ import boto3
 from botocore.config import Config
 
 from functions.cli.errors import CommandError, ExitStatus
+from functions.cli.values import ALL
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -78,10 +79,12 @@ class Deployment:
         partition, account = self.identity
         return f"arn:{partition}:states:{self.session.region_name}:{account}:stateMachine:{named}"
 
-    def introduce(self) -> str:
-        """Return one line that says whom a command talks to."""
+    def introduce(self, asked: str | None = None) -> str:
+        """Return one line that says whom a command talks to, and of which account where that is said."""
         endpoint = self.dynamodb.meta.endpoint_url
         told = f"account {self.account}, region {self.session.region_name}, table {self.table}"
+        if asked is not None:
+            told += f", asked for account {asked}" if asked != ALL else ", asked for all accounts"
         return told if endpoint.startswith("https://dynamodb") else f"{told}, endpoint {endpoint}"
 
 

@@ -21,7 +21,8 @@ class ExitStatus(IntEnum):
     """AWS cannot be reached, or refuses: credentials, permissions, a missing table, throttling, an event."""
     INCOMPLETE = 6
     """The answer lacks what the index of the table did not yield yet, or, with --fail-on-finding, what a section that
-    the scan lacks would tell; or what was announced cannot all be told again. The output says what."""
+    the scan lacks would tell; or what was announced cannot all be told again; or, of all accounts, one cannot answer.
+    The output says what."""
     INTERRUPTED = 130
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,11 +50,18 @@ class Waiting:
             self._next = lasted + min(lasted, 60.0)
 
 
-def start(deployment: Deployment) -> str:
-    """Start a scan by hand and return the execution's ARN."""
+def start(deployment: Deployment, member: Mapping[str, str] | None = None) -> str:
+    """Start a scan by hand and return the execution's ARN.
+
+    Parameters
+    ----------
+    member
+        What the execution is told of the account that it is to scan; None for the deployment's own.
+    """
     arn = deployment.state_machine_arn
+    execution_input = json.dumps({"trigger": "manual", **(member or {})})
     try:
-        started = deployment.stepfunctions.start_execution(stateMachineArn=arn, input=json.dumps({"trigger": "manual"}))
+        started = deployment.stepfunctions.start_execution(stateMachineArn=arn, input=execution_input)
     except ClientError as error:
         raise refused(f"{arn} cannot be started: {_message(error)}") from error
     return started["executionArn"]

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from functions.cli.output import Columns, Shown
-from functions.cli.words import account_of, duration, number
+from functions.cli.words import account_of, account_of_scan, duration, number
 from functions.shared import timestamps
 from functions.table import findings
 from functions.table.facts import (
@@ -115,7 +116,7 @@ def of_findings(
             "unused_days": parameters.unused_days,
             "key_age_days": parameters.key_age_days,
             "scan_timestamp": scan.scan_timestamp,
-            "account_id": account_of(one.arn or scan.manifest.execution_arn),
+            "account_id": account_of(one.arn) if one.arn else account_of_scan(scan),
         }
 
 
@@ -132,24 +133,46 @@ def folded(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield some[0] if len(some) == 1 else {**some[0], "user_name": f"({len(some):,} users)"}
 
 
-def summary(found: Iterable[Finding], controls: Iterable[Control]) -> Iterator[str]:
-    """Yield one line for each control: how many findings, how many are fine, how many unknown, and why."""
-    counts: Counter[tuple[str, Status]] = Counter()
-    reasons: dict[str, Counter[str]] = {}
-    for one in found:
-        counts[one.control.name, one.status] += 1
-        if one.why is not None:
-            reasons.setdefault(one.control.name, Counter())[one.why] += 1
-    for control in controls:
-        numbers = {status: counts[control.name, status] for status in Status}
-        line = (
-            f"{control.name:<22}  {numbers[Status.FINDING]:>5,} FINDING  {numbers[Status.OK]:>5,} OK  "
-            f"{numbers[Status.UNKNOWN]:>5,} UNKNOWN"
-        )
-        why = reasons.get(control.name, Counter()).most_common()
-        told = "; ".join(f"{reason} ({count:,})" for reason, count in why[:_REASONS_SHOWN])
-        more = f"; and {len(why) - _REASONS_SHOWN} more reasons" if len(why) > _REASONS_SHOWN else ""
-        yield f"{line}: {told}{more}" if told else line
+@dataclass
+class Tally:
+    """How many there are of each control and status, and why what is unknown is."""
+
+    counts: Counter[tuple[str, Status]] = field(default_factory=Counter)
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Iterable[Finding]) -> "Tally":
+        """Count."""
+        tally = cls()
+        for one in found:
+            tally.counts[one.control.name, one.status] += 1
+            if one.why is not None:
+                tally.reasons.setdefault(one.control.name, Counter())[one.why] += 1
+        return tally
+
+    def add(self, other: "Tally") -> None:
+        """Add what was counted elsewhere."""
+        self.counts.update(other.counts)
+        for name, reasons in other.reasons.items():
+            self.reasons.setdefault(name, Counter()).update(reasons)
+
+    @property
+    def findings(self) -> int:
+        """How many findings there are."""
+        return sum(count for (_, status), count in self.counts.items() if status is Status.FINDING)
+
+    def summary(self, controls: Iterable[Control]) -> Iterator[str]:
+        """Yield one line for each control: how many findings, how many are fine, how many unknown, and why."""
+        for control in controls:
+            numbers = {status: self.counts[control.name, status] for status in Status}
+            line = (
+                f"{control.name:<22}  {numbers[Status.FINDING]:>5,} FINDING  {numbers[Status.OK]:>5,} OK  "
+                f"{numbers[Status.UNKNOWN]:>5,} UNKNOWN"
+            )
+            why = self.reasons.get(control.name, Counter()).most_common()
+            told = "; ".join(f"{reason} ({count:,})" for reason, count in why[:_REASONS_SHOWN])
+            more = f"; and {len(why) - _REASONS_SHOWN} more reasons" if len(why) > _REASONS_SHOWN else ""
+            yield f"{line}: {told}{more}" if told else line
 
 
 def sections(scan: RecordedScan, wanted: Iterable[str] = (CREDENTIAL_REPORT, AUTHORIZATION)) -> Iterator[str]:
@@ -187,5 +210,5 @@ def of_root(scan: RecordedScan, root: Facts) -> dict[str, Any]:
         **root,
         **credentials(root, scan.listing[0]),
         "scan_timestamp": scan.scan_timestamp,
-        "account_id": account_of(str(root.get("arn") or scan.manifest.execution_arn)),
+        "account_id": account_of(str(root["arn"])) if root.get("arn") else account_of_scan(scan),
     }

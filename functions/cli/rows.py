@@ -1,7 +1,7 @@
 """What of an answer is shown, in which columns, and in which words."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ from functions.cli import executions
 from functions.cli.deployment import Deployment
 from functions.cli.output import Columns, Shown
 from functions.cli.posture import POSTURE, of_record
-from functions.cli.words import account_of, duration
+from functions.cli.words import account_of, account_of_scan, duration
 from functions.shared import timestamps
 from functions.shared.events import of_detection
 from functions.table.announcement import Announcement
@@ -53,6 +53,15 @@ CHANGE_COLUMNS = Columns(
 )  # fmt: skip
 
 
+def of_all_accounts(columns: Columns) -> Columns:
+    """Return the columns of an answer that is of several accounts."""
+
+    def led(names: Sequence[str]) -> list[str]:
+        return ["account_id", "account_name", *(name for name in names if name != "account_id")]
+
+    return Columns(led(columns.table), led(columns.data))
+
+
 def of_scans(deployment: Deployment, scans: Iterable[RecordedScan]) -> Iterator[dict[str, Any]]:
     """Yield the rows of scans. Where a manifest says RUNNING, Step Functions is asked whether that is so."""
     asked = 0
@@ -63,7 +72,7 @@ def of_scans(deployment: Deployment, scans: Iterable[RecordedScan]) -> Iterator[
             "scan": scan.scan_timestamp,
             "execution": arn.rpartition(":")[2],
             "trusted": scan.trusted,
-            "account_id": account_of(arn),
+            "account_id": account_of_scan(scan),
         }
         # A run that was stopped may have left its manifest RUNNING until CleanUp comes; usually it is the newest only.
         if scan.status is Status.RUNNING and asked < executions.ASKED_AT_MOST:
@@ -87,7 +96,7 @@ def of_gaps(gaps: Iterable[Gap], expected: timedelta) -> Iterator[dict[str, Any]
             "before_scan": gap.before.scan_timestamp,
             "after_scan": gap.after.scan_timestamp if gap.after is not None else None,
             "attempts": Shown(attempts, told or "none"),
-            "account_id": account_of(gap.before.manifest.execution_arn),
+            "account_id": account_of_scan(gap.before),
         }
 
 
@@ -159,7 +168,7 @@ def of_step(step: Step) -> Iterator[dict[str, Any]]:
             "announced_scan_timestamp": announcement.scan_timestamp if announcement is not None else None,
             "announced_previous_scan_timestamp": announcement.previous if announcement is not None else None,
             "event_id": event.detail["id"] if announcement is not None and step.told_by_itself else None,
-            "account_id": account_of(scan.manifest.execution_arn),
+            "account_id": account_of_scan(scan),
         }
 
 

@@ -10,12 +10,15 @@ import click
 from functions.shared.timestamps import parse
 from functions.table.findings import BY_NAME, Control
 
+ALL = "all"
 AUTO = "auto"
 LATEST = "latest"
 PREVIOUS = "previous"
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _DURATION = re.compile(r"([1-9]\d{0,5})(min|h|d)")
+_ROLE_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 _UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 _EXAMPLE = "an ISO 8601 time in UTC, such as 2026-01-31T00:00Z"
 
@@ -110,6 +113,34 @@ class SinceType(click.ParamType):  # type: ignore[type-arg]  # generic in new ve
             )
 
 
+class AccountType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
+    """The number of an account, or a word for several."""
+
+    name = "account"
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the account, or the word."""
+        if value not in self._words and not _ACCOUNT.fullmatch(value):
+            allowed = ", or ".join(["the 12 digits of an account, such as 222222222222", *self._words])
+            self.fail(f"it must be {allowed}, got {value!r}", param, ctx)
+        return str(value)
+
+
+class RoleNameType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
+    """The name of a role, without a path."""
+
+    name = "role"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        if not _ROLE_NAME.fullmatch(value):
+            self.fail(f"it must be 1 to 64 letters, digits and _+=,.@-, without a path, got {value!r}", param, ctx)
+        return str(value)
+
+
 class ControlsType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
     """Names of controls, separated by commas."""
 
@@ -129,9 +160,12 @@ def _duration_of(match: re.Match[str]) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+ACCOUNT = AccountType()
+ACCOUNT_OR_ALL = AccountType(ALL)
 MOMENT = MomentType()
 SINCE = SinceType()
 DURATION = DurationType()
 CONTROLS = ControlsType()
+ROLE_NAME = RoleNameType()
 SCAN = ScanType(LATEST)
 SCAN_OR_PREVIOUS = ScanType(LATEST, PREVIOUS)

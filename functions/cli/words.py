@@ -47,3 +47,8 @@ def account_of(arn: str) -> str:
     """Return the account that an ARN names."""
     parts = arn.split(":")
     return parts[4] if len(parts) > 4 else ""
+
+
+def account_of_scan(scan: RecordedScan) -> str:
+    """Return the account that was scanned; the execution may be another account's."""
+    return str(scan.manifest.item.get("account_id") or account_of(scan.manifest.execution_arn))

@@ -25,14 +25,17 @@ TARGETS = {
     "up": {"USERS": "--users", "PORT": "--port"},
     "simulate": {"INTERLEAVINGS": "--interleavings", "SEED": "--seed"},
     "pytest": {"WORKERS": "--numprocesses"},
-    "scans": {"LIMIT": "--limit", "FORMAT": "--format"},
-    "users": {"SCAN": "--scan", "AT": "--at"},
-    "report": {"OUTPUT": "--output", "AT": "--at", "FROM": "--from", "TO": "--to"},
-    "redrive": {"EXECUTION": ""},
-    "history": {"USER": ""},
-    "diff": {"FROM": "", "TO": ""},
-    "changes": {"SINCE": "--since", "USER": "--user"},
-    "announce": {"BUS": "--bus", "FROM": "", "TO": ""},
+    "start": {"ACCOUNT": "--account", "ROLE_NAME": "--role-name"},
+    "accounts": {"AT": "--at", "FORMAT": "--format"},
+    "scans": {"LIMIT": "--limit", "ACCOUNT": "--account", "FORMAT": "--format"},
+    "users": {"SCAN": "--scan", "AT": "--at", "ACCOUNT": "--account"},
+    "findings": {"ACCOUNT": "--account"},
+    "report": {"OUTPUT": "--output", "AT": "--at", "FROM": "--from", "TO": "--to", "ACCOUNT": "--account"},
+    "redrive": {"EXECUTION": "", "ACCOUNT": "--account"},
+    "history": {"USER": "", "ACCOUNT": "--account"},
+    "diff": {"FROM": "", "TO": "", "ACCOUNT": "--account"},
+    "changes": {"SINCE": "--since", "USER": "--user", "ACCOUNT": "--account"},
+    "announce": {"BUS": "--bus", "FROM": "", "TO": "", "ACCOUNT": "--account"},
     "release": {"VERSION": ""},
     "release-check": {"TAG": "--tag"},
     "release-files": {"TAG": "--tag"},
@@ -88,6 +91,11 @@ def test_so_it_is_from_the_environment(hostile: str, python: str, tmp_path: Path
     value = hostile.format(file=tmp_path / "touched")
     assert f"--users={value}" in told(make("run", f"PY={python}", USERS=value))
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("target", ["start", "users", "diff"])
+def test_an_account_that_is_not_named_is_none(target: str, python: str) -> None:
+    assert not [given for given in told(make(target, f"PY={python}")) if given.startswith("--")]
 
 
 def test_a_yes_is_given_on_the_command_line_only(python: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from functions.cli import posture
 from functions.cli.report.events import Events
 from functions.cli.report.runs import Presence, Run, Texts, Values
-from functions.cli.words import account_of
+from functions.cli.words import account_of_scan
 from functions.shared import timestamps
 from functions.table import findings, gaps
 from functions.table.changes import SECTIONS
@@ -147,7 +147,7 @@ def gather(reader: Reader, asked: Asked) -> Gathered:
     last = asked.scans[-1]
     return Gathered(
         {
-            "account": account_of(last.manifest.execution_arn),
+            "account": account_of_scan(last),
             "deployment": asked.deployment,
             "made": timestamps.to_seconds(reader.now),
             "parameters": {

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 
-from functions.cli.posture import summary as summary_of
+from functions.cli.posture import Tally
 from functions.table.findings import CONTROLS, of_scan
 from functions.table.reader import Reader
 from functions.table.scans import newest
@@ -151,7 +151,7 @@ def findings(dynamodb: Any, table_name: str) -> list[str]:
     """Return what the controls say of the newest trusted scan, one line each; nothing where there is none."""
     reader = Reader(dynamodb, table_name)
     scan = newest(list(reader.scans()))
-    return [] if scan is None else list(summary_of(of_scan(scan, reader.of_scan(scan)), CONTROLS))
+    return [] if scan is None else list(Tally.of(of_scan(scan, reader.of_scan(scan))).summary(CONTROLS))
 
 
 class _Account:
