@@ -8,7 +8,7 @@ from typing import Any
 
 from functions.cli.deployment import Deployment
 from functions.cli.output import Columns, Shown
-from functions.cli.scope import Account, listed_at, names_of, reader_of, side_by_side
+from functions.cli.scope import Account, listed_at, names_of, reader_of, side_by_side, unnamed_in
 from functions.cli.words import duration, number
 from functions.shared import timestamps
 from functions.table.fleet import FailedAccount, Fleet, SkippedAccount
@@ -69,6 +69,8 @@ class Listing:
             yield "no run of the organization has listed its accounts up to then: these are those with records"
         else:
             yield f"the run {self.fleet.scan_timestamp} of the organization is {self.fleet.status}"
+            if unnamed := unnamed_in(self.fleet):
+                yield unnamed
         if self.last is not None and self.last is not self.fleet:
             error = ": ".join(self.last.manifest.error or ())
             yield (

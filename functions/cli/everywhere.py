@@ -130,6 +130,8 @@ class Answer:
 
 def scans(deployment: Deployment, limit: int) -> Question:
     """Ask for its scans."""
+    # boto3 makes clients one at a time: this one is made before several accounts ask for it.
+    _ = deployment.stepfunctions
 
     def ask(account: Account) -> Part:
         found = list(rows.of_scans(deployment, islice(account.reader.scans(), limit)))

@@ -14,8 +14,8 @@ from functions.cli.errors import CommandError
 from functions.cli.values import LATEST, PREVIOUS, Moment
 from functions.shared import timestamps
 from functions.table.diff import Diff, SpansOverlap, diff
-from functions.table.fleet import Fleet, role_arn_of
-from functions.table.keys import FLEET, Keys
+from functions.table.fleet import Fleet, keys_of, role_arn_of
+from functions.table.keys import FLEET
 from functions.table.manifest import Manifest, Status
 from functions.table.reader import Reader, members
 from functions.table.scans import RecordedScan, after, at, before, created_at, newest
@@ -64,7 +64,7 @@ def of_account(deployment: Deployment, own: Reader, account_id: str | None) -> R
     """
     if account_id is None or account_id == deployment.account:
         return own
-    reader = replace(own, keys=Keys(account_id))
+    reader = reader_of(deployment, own, account_id)
     if next(reader.scans(), None) is not None:
         return reader
     fleet, _ = listed_at(own, own.now)
@@ -81,7 +81,7 @@ def of_account(deployment: Deployment, own: Reader, account_id: str | None) -> R
 
 def reader_of(deployment: Deployment, own: Reader, account_id: str) -> Reader:
     """Return a reader of an account that is known."""
-    return own if account_id == deployment.account else replace(own, keys=Keys(account_id))
+    return replace(own, keys=keys_of(account_id, deployment.account))
 
 
 def names_of(fleet: Fleet | None) -> dict[str, str | None]:
@@ -90,6 +90,12 @@ def names_of(fleet: Fleet | None) -> dict[str, str | None]:
         return {}
     listed = {one.account_id: one.account_name for one in fleet.accounts}
     return listed | {one.account_id: one.account_name for one in fleet.skipped}
+
+
+def unnamed_in(fleet: Fleet) -> str | None:
+    """Say how many accounts a run has skipped that it does not name: of thousands, it names the first."""
+    count = int(fleet.manifest.item.get("accounts_skipped", 0)) - len(fleet.skipped)
+    return f"{words.number(count, 'account')} more skipped by it, and not named" if count > 0 else None
 
 
 def to_start(deployment: Deployment, own: Reader, account_id: str, role_name: str | None) -> dict[str, str] | None:
@@ -173,6 +179,8 @@ class Everywhere:
         if self.fleet.skipped:
             skipped = [f"{told(one.account_id, one.account_name)}: {one.reason}" for one in self.fleet.skipped]
             yield f"skipped by the run {self.fleet.scan_timestamp} of the organization: {words.some(skipped)}"
+        if unnamed := unnamed_in(self.fleet):
+            yield unnamed
 
     def warnings(self) -> Iterator[str]:
         """Yield which accounts could not answer: all of them, by name."""

@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -14,13 +16,15 @@ from functions.cli.deployment import Deployment
 from functions.cli.errors import ExitStatus
 from functions.cli.output import FORMATS
 from functions.cli.values import ACCOUNT_OR_ALL
-from functions.table import wire
+from functions.table import posture, wire
+from functions.table.keys import Keys
 from functions.table.manifest import Status
+from functions.table.posture import Posture
 from functions.table.reader import Reader, members
 from tests.support.command import STATE_MACHINE_ARN, answer, asks, run
 from tests.support.documents import COMMAND
 from tests.support.engine import create_table
-from tests.support.recorded import ACCOUNT, NOTHING, TABLE, Table
+from tests.support.recorded import ACCOUNT, EXPIRES, NOTHING, TABLE, Table
 
 DEV, PROD, OLD, HAND = "222222222222", "333333333333", "444444444444", "555555555555"
 UNKNOWN = "999999999999"
@@ -141,12 +145,27 @@ class TestAccounts:
             run("users", "--account", "all").stderr
         )
 
+    def test_of_thousands_that_were_skipped_the_run_names_some(self, records: Table) -> None:
+        records.fleet(FEBRUARY, {DEV: "dev"}, skipped={OLD: "SUSPENDED"}, accounts_skipped=1001)
+        for command in (("accounts",), ("users", "--account", "all")):
+            assert "1,000 accounts more skipped by it, and not named\n" in run(*command).stderr
+        records.fleet(FEBRUARY, {DEV: "dev"}, skipped={OLD: "SUSPENDED"}, accounts_skipped=1)
+        assert "not named" not in run("accounts").stderr
+
     def test_without_an_organization_it_is_who_has_records(self, monkeypatch: pytest.MonkeyPatch) -> None:
         table = asks(monkeypatch, Table())
         table.scan(JANUARY, {"alice": {}})
         (row,) = answer("accounts")
         assert (row["account_id"], row["last_trusted_scan"], "status" in row) == (ACCOUNT, JANUARY, False)
         assert "no run of the organization has listed its accounts" in run("accounts").stderr
+
+    def test_what_came_later_was_not_known_then(self) -> None:
+        assert answer("accounts", "--at", "2026-01-10") == []
+        assert [row["account_id"] for row in answer("accounts", "--at", "2026-01-25")] == [HAND]
+
+    def test_of_whom_all_has_expired_nothing_is_known(self, records: Table) -> None:
+        records.scan("2025-01-31T10:00:00Z", {"alice": {}}, member=UNKNOWN, ttl=1_000_000_000)
+        assert UNKNOWN not in run("accounts").stdout
 
     def test_the_future_is_refused(self) -> None:
         assert "is in the future" in run("accounts", "--at", "9000-01-01").stderr
@@ -332,6 +351,16 @@ class TestAllAccounts:
             run("changes", "--since", JANUARY, "--account", "all").stderr
         )
 
+    def test_a_suspected_mass_deletion_is_told_with_the_account(self, records: Table) -> None:
+        records.scan(JANUARY, {f"user{number}": {} for number in range(20)}, member=DEV)
+        table: Any = SimpleNamespace(put_item=lambda **call: records.put(wire.from_wire(call["Item"])))
+        details = Posture(authorization={f"AIDA{DEV}": {}})
+        kept = posture.store(table, TABLE, FEBRUARY, details, now=EXPIRES, keys=Keys(DEV))
+        records.scan(FEBRUARY, {DEV: {}}, member=DEV, posture=kept, sections=SECTIONS)
+        result = run("--quiet", "changes", "--since", JANUARY, "--account", "all")
+        assert f"warning: {DEV} (dev): mass deletion suspected: 21 of 22 users are missing" in result.stderr
+        assert result.exit_code == 0, "nothing is missing from the answer"
+
     def test_a_user_of_changes_may_be_in_one_account_only(self) -> None:
         assert {
             row["account_id"] for row in rows("changes", "--since", JANUARY, "--user", "carol", "--account", "all")
@@ -370,6 +399,28 @@ class TestAllAccounts:
             OLD: JANUARY,
             HAND: "2026-01-20T08:00:00Z",
         }
+
+    def test_no_client_is_made_where_accounts_are_asked_side_by_side(
+        self, records: Table, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """To make two at a time fails now and then: boto3's sessions are not safe for threads."""
+        makers = []
+
+        class Recorded(boto3.Session):
+            def client(self, *arguments: Any, **options: Any) -> Any:
+                makers.append(threading.current_thread())
+                return SimpleNamespace(
+                    exceptions=SimpleNamespace(ExecutionDoesNotExist=KeyError),
+                    describe_execution=lambda **_: {"status": "FAILED"},
+                )
+
+        monkeypatch.setattr(boto3, "Session", Recorded)
+        for member in (DEV, PROD):
+            records.scan("2026-02-03T10:00:00Z", {}, "RUNNING", member=member)
+        found = rows("scans", "--limit", "1", "--account", "all")
+        assert [row.get("execution_status") for row in found] == [None, "FAILED", "FAILED", None, None]
+        assert makers
+        assert set(makers) == {threading.main_thread()}
 
     def test_a_scan_that_some_lack_is_theirs_to_answer_for(self) -> None:
         found = rows("users", "--scan", FEBRUARY, "--account", "all", status=ExitStatus.INCOMPLETE)
