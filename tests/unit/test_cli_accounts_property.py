@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from functions.cli import executions
 from functions.cli.errors import ExitStatus
+from functions.shared import timestamps
 from tests.support.command import asks, run
 from tests.support.recorded import ACCOUNT, NOTHING, Table
 
 TIMES = ("2026-01-31T10:00:00Z", "2026-01-31T14:00:00Z", "2026-02-01T10:00:00Z")
 ACCOUNTS = (ACCOUNT, "222222222222", "222222222223", "333333333333")
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NAMES = ("alice", "bob", *ACCOUNTS, "lock", "__scan__")
 """A name may be the number of an account, or what an item of the table is called."""
 
@@ -101,6 +104,8 @@ def test_no_command_mixes_accounts(
     scans = dict(zip(ACCOUNTS, world, strict=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executions, "status_of", lambda *_: "RUNNING")
+        # A period without a trusted scan lasts until now.
+        patch.setattr(timestamps, "now", lambda: NOW)
         alone = {}
         for account in ACCOUNTS:
             record(asks(patch, Table()), account, scans[account], None)
