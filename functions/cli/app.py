@@ -474,7 +474,8 @@ def diff(
     if account == ALL:
         until = later if isinstance(later, datetime) else None
         question = everywhere.diff(former, later, activity=activity)
-        answer, count = _ask_all(deployment, question, rows.DIFF_COLUMNS, form, until)
+        since = former if isinstance(former, datetime) else None
+        answer, count = _ask_all(deployment, question, rows.DIFF_COLUMNS, form, until, since=since)
         return _tell_all(answer, f"{words.number(count, 'change')} in {answer.accounts}")
     reader = _reader_of(deployment, account)
     begin, end = scope.pair(list(reader.scans()), former, later)
@@ -791,6 +792,7 @@ def _ask_all(
     form: str,
     moment: datetime | None = None,
     *,
+    since: datetime | None = None,
     former: bool = False,
     whom: str | None = None,
 ) -> tuple[everywhere.Answer, int]:
@@ -800,13 +802,13 @@ def _ask_all(
     ----------
     moment
         That whose accounts are asked; None is now.
-    former
-        Whether those are asked, too, of which there are records only.
+    since, former
+        See :func:`scope.everywhere`.
     whom
         The user who is asked for: one whom no account has is an error.
     """
     reader = _reader(deployment)
-    asked = scope.everywhere(deployment, reader, moment or reader.now, former=former)
+    asked = scope.everywhere(deployment, reader, moment or reader.now, since=since, former=former)
     answer = everywhere.Answer(asked, question)
     found = answer.rows()
     first = list(islice(found, 1))

@@ -150,6 +150,8 @@ class Everywhere:
         The run of the organization that has listed them.
     last
         The last run up to then, whether it has or not.
+    left
+        Those that an earlier run has listed, and this one does not know.
     silent
         Which accounts could not answer, by the reason.
     """
@@ -157,6 +159,7 @@ class Everywhere:
     fleet: Fleet
     last: Fleet
     accounts: Collection[Account]
+    left: Collection[str] = ()
     answered: int = 0
     silent: dict[str, list[str]] = field(default_factory=dict)
 
@@ -181,6 +184,8 @@ class Everywhere:
             yield f"skipped by the run {self.fleet.scan_timestamp} of the organization: {words.some(skipped)}"
         if unnamed := unnamed_in(self.fleet):
             yield unnamed
+        if self.left:
+            yield f"not known any longer to that run, and not asked: {words.some(self.left)}"
 
     def warnings(self) -> Iterator[str]:
         """Yield which accounts could not answer: all of them, by name."""
@@ -188,11 +193,15 @@ class Everywhere:
             yield f"{words.number(len(accounts), 'account')} not in this answer ({reason}): {', '.join(accounts)}"
 
 
-def everywhere(deployment: Deployment, own: Reader, moment: datetime, *, former: bool = False) -> Everywhere:
+def everywhere(
+    deployment: Deployment, own: Reader, moment: datetime, *, since: datetime | None = None, former: bool = False
+) -> Everywhere:
     """Return the accounts of the organization at a moment.
 
     Parameters
     ----------
+    since
+        An earlier moment: the accounts of then that are no more are named.
     former
         Whether those are asked, too, of which there are records only: they left, were skipped, or are scanned by hand.
         It is for questions about the past; asked who is there now, they would tell of users who may be gone.
@@ -208,16 +217,19 @@ def everywhere(deployment: Deployment, own: Reader, moment: datetime, *, former:
             f"--account all: no run of the organization up to {timestamps.to_seconds(moment)} has listed its accounts; "
             "`accounts` lists those that are known"
         )
+    known = names_of(fleet)
     accounts = {
         one.account_id: Account(one.account_id, one.account_name, reader_of(deployment, own, one.account_id))
         for one in fleet.accounts
     }
     if former:
-        names = names_of(fleet)
         for account_id in (deployment.account, *members(own.dynamodb, own.table_name)):
             reader = reader_of(deployment, own, account_id)
-            accounts.setdefault(account_id, Account(account_id, names.get(account_id), reader, listed=False))
-    return Everywhere(fleet, last, [accounts[account_id] for account_id in sorted(accounts)])
+            accounts.setdefault(account_id, Account(account_id, known.get(account_id), reader, listed=False))
+    earlier = listed_at(own, since)[0] if since is not None else None
+    then = earlier.accounts if earlier is not None else ()
+    left = [told(one.account_id, one.account_name) for one in then if one.account_id not in known]
+    return Everywhere(fleet, last, [accounts[account_id] for account_id in sorted(accounts)], left)
 
 
 def side_by_side(accounts: Collection[Account], ask: Callable[[Account], T]) -> Iterator[tuple[Account, T]]:

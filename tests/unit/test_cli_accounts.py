@@ -339,6 +339,13 @@ class TestAllAccounts:
         assert f"(TO {FEBRUARY} may not be trusted: it is FAILED" in result.stderr
         assert f"redrive it (`scans` lists them)): {PROD} (prod)\n" in result.stderr
 
+    def test_who_is_not_known_any_longer_is_named(self, records: Table) -> None:
+        records.fleet(FEBRUARY, {ACCOUNT: "main", DEV: "dev"}, skipped={PROD: "SUSPENDED"})
+        result = run("diff", JANUARY, FEBRUARY, "--account", "all")
+        assert f"not known any longer to that run, and not asked: {OLD} (old)\n" in result.stderr
+        assert (result.exit_code, OLD in result.stdout) == (0, False)
+        assert "any longer" not in run("diff", FEBRUARY, FEBRUARY, "--account", "all").stderr
+
     def test_changes_ask_those_that_left_too_and_none_of_them_is_a_deletion(self, records: Table) -> None:
         created = {"create_date": "2026-01-31T11:30:00Z"}
         records.scan("2026-01-31T12:00:00Z", {"alice": {}, "otto": {}, "mallory": created}, member=OLD)
