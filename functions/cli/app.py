@@ -209,7 +209,7 @@ def cli(ctx: click.Context) -> None:
     "--role-name",
     type=ROLE_NAME,
     metavar="NAME",
-    help="The role by which it is looked into.  [default: that of the last run of the organization]",
+    help="The role by which it is looked into, without a path.  [default: the deployment's]",
 )
 @_of_deployment
 @_deployment

@@ -104,27 +104,21 @@ def to_start(deployment: Deployment, own: Reader, account_id: str, role_name: st
     Parameters
     ----------
     role_name
-        Of the role that the account has for the deployment; None to take it from the last run of the organization.
+        Of the role that the account has for the deployment; None for the one that the deployment takes by itself.
 
     Raises
     ------
     CommandError
-        Nothing tells the name of the role.
+        A role is given for the deployment's own account.
     """
     if account_id == deployment.account:
         if role_name is not None:
             raise CommandError(f"--role-name: {account_id} is the deployment's own account, which needs no role")
         return None
-    fleet, _ = listed_at(own, own.now)
-    name = role_name or (fleet.manifest.item.get("role_name") if fleet is not None else None)
-    if name is None:
-        raise CommandError(
-            f"--account {account_id}: no run of the organization tells by which role it is looked into; give "
-            "--role-name, what member_role_name is in Terraform"
-        )
-    partition = deployment.state_machine_arn.split(":")[1]
-    asked = {"account_id": account_id, "role_arn": role_arn_of(account_id, name, partition)}
-    account_name = names_of(fleet).get(account_id)
+    asked = {"account_id": account_id}
+    if role_name is not None:
+        asked["role_arn"] = role_arn_of(account_id, role_name, deployment.state_machine_arn.split(":")[1])
+    account_name = names_of(listed_at(own, own.now)[0]).get(account_id)
     return asked if account_name is None else {**asked, "account_name": account_name}
 
 

@@ -565,11 +565,8 @@ class TestStartAndRedrive:
         [
             ([], {}),
             (["--account", ACCOUNT], {}),
-            (
-                ["--account", DEV],
-                {"account_id": DEV, "role_arn": f"arn:aws:iam::{DEV}:role/reader", "account_name": "dev"},
-            ),
-            (["--account", UNKNOWN], {"account_id": UNKNOWN, "role_arn": f"arn:aws:iam::{UNKNOWN}:role/reader"}),
+            (["--account", DEV], {"account_id": DEV, "account_name": "dev"}),
+            (["--account", UNKNOWN], {"account_id": UNKNOWN}),
             (
                 ["--account", UNKNOWN, "--role-name", "x+=,.@-_1"],
                 {"account_id": UNKNOWN, "role_arn": f"arn:aws:iam::{UNKNOWN}:role/x+=,.@-_1"},
@@ -584,7 +581,7 @@ class TestStartAndRedrive:
 
     def test_in_another_partition_so_is_the_role(self, machine: StepFunctions, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("STATE_MACHINE_ARN", STATE_MACHINE_ARN.replace(":aws:", ":aws-cn:"))
-        run("start", "--account", UNKNOWN)
+        run("start", "--account", UNKNOWN, "--role-name", "reader")
         assert machine.inputs[0]["role_arn"] == f"arn:aws-cn:iam::{UNKNOWN}:role/reader"
 
     @pytest.mark.parametrize(
@@ -602,15 +599,6 @@ class TestStartAndRedrive:
         result = run("--quiet", "start", *arguments)
         assert (result.exit_code, result.stdout, machine.inputs) == (2, "", [])
         assert result.stderr.startswith(f"error: {message}")
-
-    def test_without_a_run_the_role_must_be_named(
-        self, machine: StepFunctions, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        asks(monkeypatch, Table())
-        result = run("--quiet", "start", "--account", DEV)
-        assert (result.exit_code, machine.inputs) == (2, [])
-        assert f"--account {DEV}: no run of the organization tells by which role it is looked into" in result.stderr
-        assert run("start", "--account", DEV, "--role-name", "reader").exit_code == 0
 
     def test_latest_is_the_newest_run_of_the_account(self, records: Table, machine: StepFunctions) -> None:
         arn = STATE_MACHINE_ARN.replace("stateMachine", "execution")
