@@ -10,20 +10,21 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from functions.cli import accounts, executions, scope
+from functions.cli import accounts, app, executions, scope
 from functions.cli.app import cli
 from functions.cli.deployment import Deployment
 from functions.cli.errors import ExitStatus
 from functions.cli.output import FORMATS
 from functions.cli.values import ACCOUNT_OR_ALL
 from functions.table import posture, wire
-from functions.table.keys import Keys
+from functions.table.keys import MANIFEST_USER_NAME, Keys
 from functions.table.manifest import Status
 from functions.table.posture import Posture
 from functions.table.reader import Reader, members
 from tests.support.command import STATE_MACHINE_ARN, answer, asks, run
 from tests.support.documents import COMMAND
 from tests.support.engine import create_table
+from tests.support.publishing import World, everybody
 from tests.support.recorded import ACCOUNT, EXPIRES, NOTHING, TABLE, Table
 
 DEV, PROD, OLD, HAND = "222222222222", "333333333333", "444444444444", "555555555555"
@@ -527,6 +528,39 @@ class TestFindingsOfAll:
         assert f"does not know the root user: no row of the root user in the credential report): {ACCOUNT} (main)" in (
             result.stderr
         )
+
+
+def test_what_was_announced_of_one_account_is_announced_again_as_that_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    for users in (everybody(), everybody(bob=None, alice={"groups": ["ops"]})):
+        world.scan(users, detailed=[attributes["user_id"] for attributes in users.values()])
+        world.publish()
+        world.wait(60)
+    for (name, key), item in list(world.table.items.items()):
+        moved = {"user_name": name, "scan_timestamp": f"account#{DEV}#{key}"}
+        if name != MANIFEST_USER_NAME:
+            moved = {"user_name": f"{DEV}/{name}", "scan_timestamp": key}
+        world.put({**wire.from_wire(item), **moved, "account_id": DEV})
+    monkeypatch.setattr(app, "_reader", lambda _: world.publisher(settled=True).reader)
+    world.table.meta = Table.meta  # type: ignore[attr-defined]
+    asks(monkeypatch, world.table)  # type: ignore[arg-type]
+    monkeypatch.setattr(Deployment, "events", world.bus)
+
+    def sent(*account: str) -> list[dict[str, Any]]:
+        world.bus.received.clear()
+        assert run("announce", "previous", "latest", "--yes", *account).exit_code == 0
+        return list(world.bus.received)
+
+    own, member = sent(), sent("--account", DEV)
+    assert [(one["change"], one.get("user_name")) for one in member] == [
+        ("changed", "alice"), ("deleted", "bob"), ("scan_completed", None),
+    ]  # fmt: skip
+    assert [(one["change"], one.get("user_name")) for one in own] == [
+        (one["change"], one.get("user_name")) for one in member
+    ]
+    assert {one["account_id"] for one in own} == {ACCOUNT}
+    assert {one["account_id"] for one in member} == {DEV}
+    assert not {one["id"] for one in own} & {one["id"] for one in member}
 
 
 class StepFunctions:
