@@ -1,7 +1,9 @@
 """What every handler is wrapped in: the log line's identifiers, and AWS errors under their own names."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
@@ -51,7 +53,8 @@ def step(state: str) -> Callable[[Handler], Handler]:
         def run(event: Any, context: LambdaContext) -> Any:
             logger.append_keys(state=state, request_id=getattr(context, "aws_request_id", None), **_story_of(event))
             try:
-                return handler(event, context)
+                with _no_garbage_collection():
+                    return handler(event, context)
             except Exception as error:
                 name = named(error) if isinstance(error, ClientError) else None
                 told = name or error
@@ -64,6 +67,24 @@ def step(state: str) -> Callable[[Handler], Handler]:
         return run
 
     return wrap
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Leave the collector of cycles off for one invocation.
+
+    It would look through thousands of users again and again, of whom none is garbage before the end: a third of the CPU
+    time of PublishChanges. What is no cycle, almost everything, is freed at once with or without it; the few cycles
+    that the SDK leaves are found between two invocations.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _story_of(event: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The wrapper of every handler, the configuration it reads, and how it writes times."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -43,6 +44,25 @@ def test_an_aws_error_has_its_own_name_in_the_console(code: str, name: type[Exce
 def test_an_unexpected_aws_error_passes_unchanged() -> None:
     with pytest.raises(ClientError, match="ServiceFailure"):
         failing_with("ServiceFailure")(EVENT, Context())
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_garbage_collector_is_off_while_a_step_works_and_then_as_it_was(on: bool) -> None:
+    seen = []
+
+    @step("ListUsers")
+    def working(event: Any, context: Any) -> None:
+        seen.append(gc.isenabled())
+        raise KeyError("an end like another")
+
+    if not on:
+        gc.disable()
+    try:
+        with pytest.raises(KeyError):
+            working(EVENT, Context())  # type: ignore[arg-type]
+        assert (seen, gc.isenabled()) == ([False], on)
+    finally:
+        gc.enable()
 
 
 @step("ListUsers")
