@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from functions.table.facts import Knowledge, known
-from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, IN_SLOTS, LISTING, SLOTS, Attribute
+from functions.table.record import ATTRIBUTES, AUTHORIZATION, CREDENTIAL_REPORT, IN_SLOTS, LISTING, SLOTS
 from functions.table.wire import Item
 
 SECTIONS = (CREDENTIAL_REPORT, AUTHORIZATION)
@@ -33,6 +33,20 @@ _WHOLE = {LISTING: "scan_timestamp", CREDENTIAL_REPORT: "credential_report_time"
 """What a section has that holds mere use, too: what was kept without must not read as never used."""
 
 _NAME = "user_name"
+_COMPARED, _USE = (
+    {
+        section: tuple(
+            attribute.name
+            for attribute in ATTRIBUTES
+            if attribute.section == section
+            and attribute.activity is use
+            and (use or attribute.compared or attribute.name == _NAME)
+        )
+        for section in (LISTING, *SECTIONS)
+    }
+    for use in (False, True)
+)
+"""By section, the attributes in which a user can change, and those that mere use changes."""
 _ABSENT_IS_UNKNOWN = frozenset({"password_enabled", "mfa_active", "admin_via", "tags"})
 """What every user has. Where it is absent, it could not be told, or nobody had asked for tags."""
 
@@ -48,6 +62,7 @@ _IN_SLOTS = tuple(
 """For each kind of what is in a slot, the names of its attributes, in the one slot and in the other."""
 _IDENTITY = "last_rotated"
 """Of what is in a slot: it tells one key from another, and no key is without."""
+_IDENTITIES = tuple(next(pair for pair in names if pair[0].endswith(_IDENTITY)) for names in _IN_SLOTS)
 
 
 @dataclass
@@ -75,18 +90,14 @@ class LastKnown:
         activity
             Whether mere use is a change, too.
         """
-        pairs = self._pairs(record)
-        return tuple(
-            attribute.name
-            for attribute in ATTRIBUTES
-            if attribute.section in pairs
-            and (
-                activity and _WHOLE[attribute.section] in pairs[attribute.section][0]
-                if attribute.activity
-                else attribute.compared or attribute.name == _NAME
-            )
-            and _differs(attribute, *pairs[attribute.section])
-        )
+        different = {
+            name
+            for section, (base, later) in self._pairs(record).items()
+            for name in (*_COMPARED[section], *(_USE[section] if activity and _WHOLE.get(section) in base else ()))
+            if base.get(name) != later.get(name) and not (name in _ABSENT_IS_UNKNOWN and _one_lacks(name, base, later))
+        }
+        # Almost always there is none.
+        return tuple(attribute.name for attribute in ATTRIBUTES if attribute.name in different) if different else ()
 
     def evidence(self, record: Item, attributes: Iterable[str]) -> tuple[Item, Item]:
         """Return what some attributes were and are in a later record, its keys in the slots in which they were."""
@@ -150,8 +161,10 @@ def aligned(before: Item, after: Item) -> Item:
 
     A key is known by its creation; when another one is deleted, it may be found in the other slot.
     """
-    for names in _IN_SLOTS:
-        if any(_distance(before, after, names)):
+    for names, (first, second) in zip(_IN_SLOTS, _IDENTITIES, strict=True):
+        # The same two, each where it was: exchanged, both would differ.
+        in_place = before.get(first) == after.get(first) != after.get(second) == before.get(second)
+        if not in_place and any(_distance(before, after, names)):
             after = min(after, _exchanged(after, names), key=lambda record: _distance(before, record, names))
     return after
 
@@ -167,11 +180,8 @@ def _distance(before: Item, after: Item, names: tuple[tuple[str, ...], ...]) -> 
     return sum(name.endswith(_IDENTITY) for name in different), len(different)
 
 
-def _differs(attribute: Attribute, before: Item, after: Item) -> bool:
-    name = attribute.name
-    if name in _ABSENT_IS_UNKNOWN and not (name in before and name in after):
-        return False
-    return bool(before.get(name) != after.get(name))
+def _one_lacks(name: str, before: Item, after: Item) -> bool:
+    return not (name in before and name in after)
 
 
 def _knows(record: Item, section: str) -> bool:

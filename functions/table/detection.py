@@ -296,11 +296,12 @@ class _Comparison:
         former = self._known.users.get(user_id)
         known = former.known.copy() if former is not None else LastKnown()
         manifest = self.scan.manifest
+        judged: Mapping[str, findings.Status]
         if user_id == ROOT:
             said = findings.of_root(manifest.root, manifest.sections, self.scan.listing[0])
+            judged = {one.control.name: one.status for one in said if one.status is not findings.Status.UNKNOWN}
         else:
-            said = findings.of_user(record, manifest.sections)
-        judged = {one.control.name: str(one.status) for one in said if one.status is not findings.Status.UNKNOWN}
+            judged = findings.told_of(record)
         return Entry(known.learn(record), {**(former.judged if former is not None else {}), **judged})
 
     def _of_those_who_stay(self) -> Iterator[Change]:
@@ -309,14 +310,7 @@ class _Comparison:
             if former is None:
                 continue
             changed = former.known.changes_to(record, activity=self.options.activity)
-            opened = tuple(
-                control
-                for control in _findings_of(entry)
-                if former.judged.get(control) != findings.Status.FINDING and control in self._known.controls
-            )
-            closed = tuple(
-                control for control in _findings_of(former) if entry.judged[control] != findings.Status.FINDING
-            )
+            opened, closed = self._opened_and_closed(former, entry)
             if changed or opened or closed:
                 before, after = former.known.evidence(record, changed)
                 word = RENAMED if "user_name" in changed else CHANGED
@@ -330,6 +324,18 @@ class _Comparison:
                     opened,
                     closed,
                 )
+
+    def _opened_and_closed(self, former: Entry, entry: Entry) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return which controls are a finding now and were none when last known, and the other way round."""
+        if entry.judged == former.judged:
+            return (), ()
+        opened = (
+            control
+            for control in _findings_of(entry)
+            if former.judged.get(control) != findings.Status.FINDING and control in self._known.controls
+        )
+        closed = (control for control in _findings_of(former) if entry.judged[control] != findings.Status.FINDING)
+        return tuple(opened), tuple(closed)
 
     def _of_those_who_are_missing(self) -> tuple[dict[str, Entry], Suspicion | None]:
         """Return who was deleted; those of whom that is not sure stay, and so does a root user who is not known now."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from functions.shared import timestamps
@@ -20,6 +21,8 @@ NAMES = {CREDENTIAL_REPORT: "credential report", AUTHORIZATION: "authorization d
 
 REPORT_TIME = "credential_report_time"
 """When the credential report was made that a record has facts of; a record without has none."""
+
+_OF_KEYS = tuple(f"access_key_{slot}_{name}" for slot in SLOTS for name in ("last_rotated", "active", "last_used_date"))
 
 Facts = Mapping[str, Any]
 """A record, or what a manifest has of the root user."""
@@ -64,15 +67,21 @@ def listed_at(record: Facts) -> datetime:
     return time_of(record, "listed_at") or timestamps.parse(str(record["scan_timestamp"]))
 
 
-def keys_of(facts: Facts) -> list[Key]:
+def keys_of(facts: Facts) -> tuple[Key, ...]:
     """Return the access keys, the oldest first."""
-    keys = []
-    for slot in SLOTS:
-        created = time_of(facts, f"access_key_{slot}_last_rotated")
-        if created is not None:
-            last_used = time_of(facts, f"access_key_{slot}_last_used_date")
-            keys.append(Key(created, facts.get(f"access_key_{slot}_active") is True, last_used))
-    return sorted(keys, key=lambda key: key.created)
+    return _keys(*map(facts.get, _OF_KEYS))
+
+
+# Several controls in turn ask for the keys of one user.
+@lru_cache(maxsize=16)
+def _keys(*told: Any) -> tuple[Key, ...]:
+    slots = zip(*[iter(told)] * 3, strict=True)
+    keys = [
+        Key(timestamps.parse(str(created)), active is True, timestamps.parse(str(used)) if used else None)
+        for created, active, used in slots
+        if created
+    ]
+    return tuple(sorted(keys, key=lambda key: key.created))
 
 
 def time_of(facts: Facts, name: str) -> datetime | None:

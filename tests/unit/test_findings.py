@@ -129,6 +129,17 @@ def test_what_a_control_says_of_a_user(control: str, attributes: dict[str, Any],
     assert found.why == (found.reason if status is UNKNOWN else None)
 
 
+@pytest.mark.parametrize("report_time", [FRESH, STALE, None])
+@pytest.mark.parametrize("detailed", [True, False])
+def test_what_is_told_without_reasons_is_the_same(report_time: str | None, detailed: bool) -> None:
+    """PublishChanges judges by it."""
+    for _, attributes, _, _ in CASES:
+        record = user(**attributes, credential_report_time=report_time)
+        record = without(record, *(() if report_time else REPORT), *(() if detailed else NO_GRANTS))
+        reasoned = {one.control.name: one.status for one in findings.of_user(record, CURRENT)}
+        assert findings.told_of(record) == {name: is_ for name, is_ in reasoned.items() if is_ is not UNKNOWN}
+
+
 ROOT_ROW: dict[str, Any] = {
     "arn": "arn:aws:iam::123456789012:root",
     "user_creation_time": OLD,
