@@ -14,6 +14,7 @@ from typing import NotRequired, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.shared import clients, configuration, events, timestamps
+from functions.shared.ahead import ahead
 from functions.shared.bus import Bus
 from functions.shared.errors import EventsRefused
 from functions.shared.model import Published, Scan
@@ -47,7 +48,7 @@ def handler(event: Event, context: LambdaContext) -> Published:
     run = Run.of(event)
     keys = Keys(run.member)
     publisher = Publisher(
-        reader=Reader(dynamodb, table_name, keys=keys),
+        reader=Reader(dynamodb, table_name, keys=keys, pages=ahead),
         announcements=Announcements(dynamodb, table_name, keys),
         bus=Bus(clients.events(), configuration.event_bus_name(), seconds, log_refusal),
         options=Options(configuration.mass_deletion_guard_percent(), configuration.announce_activity()),

@@ -78,6 +78,8 @@ class Reader:
         What has expired then is left out: DynamoDB deletes it within days only.
     sleep
         Waits for the index.
+    pages
+        How one goes from page to page of the index; ``ahead`` fetches the next one while this one is worked on.
     """
 
     dynamodb: "DynamoDBClient"
@@ -85,6 +87,7 @@ class Reader:
     now: datetime = field(default_factory=lambda: timestamps.now())
     sleep: Callable[[float], None] = time.sleep
     keys: Keys = OWN
+    pages: Callable[[Iterable[Any]], Iterable[Any]] = iter
 
     def scans(self, *, newest_first: bool = True, until: str | None = None) -> Iterator[RecordedScan]:
         """Yield the scans, by their scan_timestamp, and no newer ones than ``until``."""
@@ -153,7 +156,9 @@ class Reader:
                 f"{condition} AND begins_with(user_name, :account)",
                 {**values, ":account": self.keys.user_prefix},
             )
-        items = self._query(IndexName=INDEX, KeyConditionExpression=condition, ExpressionAttributeValues=values)
+        items = self._query(
+            self.pages, IndexName=INDEX, KeyConditionExpression=condition, ExpressionAttributeValues=values
+        )
         return (self._plain(item) for item in items if self.keys.holds(item["user_name"]) and scan.holds(item))
 
     def waits_for(self, scan: RecordedScan) -> Sequence[float]:
@@ -168,7 +173,13 @@ class Reader:
     def _now(self) -> int:
         return int(self.now.timestamp())
 
-    def _query(self, *, ExpressionAttributeValues: Item, **query: Any) -> Iterator[Item]:  # noqa: N803 - as in the API
+    def _query(
+        self,
+        in_turn: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+        *,
+        ExpressionAttributeValues: Item,  # noqa: N803 - as in the API
+        **query: Any,
+    ) -> Iterator[Item]:
         pages = self.dynamodb.get_paginator("query").paginate(
             TableName=self.table_name,
             FilterExpression="#ttl > :now",
@@ -176,7 +187,7 @@ class Reader:
             ExpressionAttributeValues=wire.to_wire({**ExpressionAttributeValues, ":now": self._now}),
             **query,
         )
-        for page in pages:
+        for page in in_turn(pages):
             for item in page["Items"]:
                 yield wire.from_wire(item)
 

@@ -24,6 +24,7 @@ from aws_lambda_powertools.metrics import Metrics
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 import functions
+from functions.publish_changes import handler as publish_changes
 from functions.shared import clients, step, timestamps
 from functions.shared import metrics as shared_metrics
 from functions.table import detection
@@ -396,6 +397,8 @@ def _installed() -> Iterator[None]:
             client = Client(service)
             stack.enter_context(mock.patch.object(clients, name, lambda client=client: client))
         stack.enter_context(mock.patch.object(write_batch, "_known", _Forgetful()))
+        # A coroutine cannot wait in another thread. What is fetched ahead is only read, and of an index that may lag.
+        stack.enter_context(mock.patch.object(publish_changes, "ahead", iter))
         stack.enter_context(mock.patch.object(timestamps, "now", _now))
         # So that a mass deletion may be suspected in a small account.
         stack.enter_context(mock.patch.object(detection, "LEAST_GUARDED", 1))
