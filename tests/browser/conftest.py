@@ -41,6 +41,11 @@ class Browser:
         took: float = self.tell("open", address=page.as_uri(), width=width, height=height, scheme=scheme)
         return took
 
+    def open_cold(self, page: Path, width: int = 1280, height: int = 900) -> dict[str, float]:
+        """Open a page in a browser of its own, fresh; return when it was ``ready`` and ``painted``, in milliseconds."""
+        times: dict[str, float] = self.tell("cold", address=page.as_uri(), width=width, height=height)
+        return times
+
     def evaluate(self, code: str) -> Any:
         """Return the value of an expression in the page."""
         return self.tell("evaluate", code=code)

@@ -2,13 +2,26 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.browser.conftest import Browser
 from tests.support.command import answer, asks, run
-from tests.support.quarter import EVIL, FAILED, FIRST, MALLORY_FROM, NO_REPORT, OSCAR_UNTIL, WEEKS, quarter, scan_of
+from tests.support.quarter import (
+    EVIL,
+    FAILED,
+    FIRST,
+    MALLORY_FROM,
+    NO_REPORT,
+    OSCAR_UNTIL,
+    WEEKS,
+    quarter,
+    scan_of,
+    text,
+)
+from tests.support.recorded import Table
 
 A4_BETWEEN_MARGINS = 688
 """Pixels of 1/96 inch: 210 mm without 14 mm on each side."""
@@ -21,15 +34,15 @@ NAMES = "#rows > tr > th > button"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the page of an account through a quarter."""
-    return written(tmp_path_factory.mktemp("page"), 70, WEEKS)
+    return written(tmp_path_factory.mktemp("page"), quarter(70))
 
 
-def written(folder: Path, users: int, weeks: int, *arguments: str, hidden: tuple[str, str] | None = None) -> Path:
-    """Let the command write a page, and return it; the index may not yield a record."""
+def written(folder: Path, account: Table, *arguments: str, hidden: tuple[str, str] | None = None) -> Path:
+    """Let the command write a page of a table, and return it; the index may not yield a record."""
     file = folder / "report.html"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_REGION", "us-east-1")
-        table = asks(patch, quarter(users, weeks))
+        table = asks(patch, account)
         table.hidden |= {hidden} if hidden else set()
         result = run("report", "--output", str(file), *arguments)
     assert result.exit_code == (6 if hidden else 0), result.stderr
@@ -106,10 +119,22 @@ class TestTheQuestionOfOneMinute:
         assert "carol.jones" not in look.texts(NAMES)
         assert "credential report stale, of 2026-03-23T04:00:00Z" in look.text("#limits")
 
+    def test_a_reason_names_the_report_of_its_own_scan(self, browser: Browser, tmp_path: Path) -> None:
+        table = quarter(20, 3)
+        for number in range(3):
+            place = ("mallory", scan_of(number))
+            listed = ("user_name", "scan_timestamp", "user_id", "arn", "create_date", "listed_at", "ttl", "groups")
+            table.items[place] = {name: value for name, value in table.items[place].items() if name in listed}
+        browser.open(written(tmp_path, table))
+        for number in (2, 0, 1):
+            choose(browser, number)
+            told = re.findall(r"not in the credential report of (\S+)", browser.text("#limits"))
+            assert told == [text(FIRST + timedelta(weeks=number, minutes=-50))], number
+
     def test_an_index_that_is_behind_and_scans_that_are_left_out_are_told(
         self, browser: Browser, tmp_path: Path
     ) -> None:
-        browser.open(written(tmp_path, 20, WEEKS, "--max-scans", "6", hidden=("mallory", scan_of(9))))
+        browser.open(written(tmp_path, quarter(20), "--max-scans", "6", hidden=("mallory", scan_of(9))))
         told = browser.text("#limits")
         assert re.search(rf"1 of \d+ records of the scan {scan_of(9)} are missing here", told)
         assert "This page holds 6 of the 12 trusted scans of its period, evenly spread." in told
@@ -330,18 +355,26 @@ class TestPage:
     def test_5000_users_are_there_within_2_seconds(
         self, browser: Browser, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
-        file = written(tmp_path_factory.mktemp("large"), 6_500, 2)
+        """For the first time, in a browser that has just been started; and of nobody is known how well it is guarded.
+
+        That is most to say: the last scan has no credential report, so each user is unknown to most controls.
+        """
+        file = written(tmp_path_factory.mktemp("large"), quarter(6_500, NO_REPORT + 1))
         # What else the machine does is not the page's: the best of three.
-        times = []
-        for _ in range(3):
-            browser.open(file)
-            times.append(float(browser.evaluate("document.documentElement.dataset.ready")))
-        assert int(browser.text("#matched").split()[0].replace(",", "")) >= 5_000
-        assert min(times) < 2_000
+        times = [browser.open_cold(file) for _ in range(3)]
+        assert all(0 < one["ready"] <= one["painted"] for one in times)
+        assert min(one["painted"] for one in times) < 2_000, times
         assert file.stat().st_size < 5_000_000
+        browser.open(file)
+        everybody = int(browser.text("#matched").split()[0].replace(",", ""))
+        assert everybody >= 5_000
+        assert f"Unknown for {everybody:,} users: credential report missing" in browser.text("#limits")
+        assert len(browser.texts(ROWS)) == 50
+        browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert browser.evaluate(f"document.querySelectorAll({json.dumps(ROWS)}).length") == everybody, "all are printed"
 
     def test_one_scan_is_a_page_too(self, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
-        browser.open(written(tmp_path_factory.mktemp("one"), 10, 1))
+        browser.open(written(tmp_path_factory.mktemp("one"), quarter(10, 1)))
         assert browser.problems == []
         assert browser.text("#no-changes") == "No change between the scans of this page."
         assert f"{FIRST:%Y-%m-%d %H:%M} UTC" in browser.text("#moment")

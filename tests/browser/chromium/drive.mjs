@@ -5,11 +5,9 @@ import chromium from "@sparticuz/chromium";
 import puppeteer from "puppeteer-core";
 
 const axe = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
-const browser = await puppeteer.launch({
-  args: [...chromium.args, "--no-sandbox"],
-  executablePath: await chromium.executablePath(),
-  headless: "shell",
-});
+const executablePath = await chromium.executablePath();
+const launch = () => puppeteer.launch({ args: [...chromium.args, "--no-sandbox"], executablePath, headless: "shell" });
+const browser = await launch();
 let page = null;
 let problems = [];
 
@@ -32,6 +30,20 @@ const told = {
     const began = performance.now();
     await page.goto(address);
     return performance.now() - began;
+  },
+  // Opens a page in a browser that has just been started and has seen nothing; returns when it was there, in
+  // milliseconds since it was asked for: its script at the end, and what that made on the screen.
+  async cold({ address, width, height }) {
+    const other = await launch();
+    try {
+      const [first] = await other.pages();
+      await first.setViewport({ width, height });
+      await first.goto(address);
+      return await first.evaluate(`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() =>
+        done({ ready: Number(document.documentElement.dataset.ready), painted: performance.now() }))))`);
+    } finally {
+      await other.close();
+    }
   },
   evaluate: ({ code }) => page.evaluate(code),
   problems: () => problems,

@@ -46,7 +46,11 @@
     for (let i = 1; i < steps.length && steps[i][0] <= scan; i += 1) step = steps[i];
     return step;
   };
-  const status = (user, control, scan) => step(user, control, scan)[1];
+  // Asked tens of thousands of times before the page is there.
+  const status = (user, control, scan) => {
+    const steps = user.found[control];
+    return Array.isArray(steps) ? step(user, control, scan)[1] : steps;
+  };
   const reason = (user, control, scan) => {
     const [, , place, ...moments] = step(user, control, scan);
     return place === undefined ? "" : told(values[place], moments, scan);
@@ -59,6 +63,19 @@
   };
   // A stale report's reason also tells what the report said.
   const shared = (why) => why.split("; it said ")[0];
+  // The part that others share. Thousands have the same one: its words are put together once, where no moment is in them.
+  const worded = new Map();
+  const why = (user, control, scan) => {
+    const [, , place, ...moments] = step(user, control, scan);
+    if (place === undefined || moments.length) return shared(reason(user, control, scan));
+    const key = `${scan} ${place}`;
+    if (!worded.has(key)) worded.set(key, shared(told(values[place], moments, scan)));
+    return worded.get(key);
+  };
+  const group = (groups, name, one) => {
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(one);
+  };
   const keys = (user, scan) => [1, 2].map((slot) => ({
     created: raw(user, `access_key_${slot}_last_rotated`, scan),
     active: fact(user, `access_key_${slot}_active`, scan) === true,
@@ -273,20 +290,16 @@
     ];
     fill(byId("facts"), ...facts.flat());
     const reasons = new Map();
-    for (const user of rows) {
-      judged.forEach((_, control) => {
-        if (status(user, control, scan) !== UNKNOWN) return;
-        const why = shared(reason(user, control, scan));
-        if (!reasons.has(why)) reasons.set(why, new Set());
-        reasons.get(why).add(user.id);
-      });
-    }
+    for (const user of rows)
+      for (let control = 0; control < judged.length; control += 1)
+        if (status(user, control, scan) === UNKNOWN) group(reasons, why(user, control, scan), user);
+    for (const [text, whom] of reasons) reasons.set(text, new Set(whom));
     const limits = [];
     if (one.missing)
       limits.push(["bad", `${number(one.missing)} of ${count(one.written, "record")} of this scan are missing here: the `
         + "index of the table had not yielded them. Make the page again."]);
-    for (const [why, whom] of [...reasons].sort((a, b) => b[1].size - a[1].size))
-      limits.push(["warn", `Unknown for ${count(whom.size, "user")}: ${why}`]);
+    for (const [text, whom] of [...reasons].sort((a, b) => b[1].size - a[1].size))
+      limits.push(["warn", `Unknown for ${count(whom.size, "user")}: ${text}`]);
     scans.forEach((other, place) => {
       if (other.missing && place !== scan)
         limits.push(["bad", `${number(other.missing)} of ${count(other.written, "record")} of the scan ${other.scan} are `
@@ -317,12 +330,13 @@
     for (const details of document.querySelectorAll("details.control")) {
       const place = Number(details.dataset.control);
       const control = controls[place];
-      const list = control.root
-        ? [{ user: null, is: scans[scan].root_findings[place][0], reason: () => scans[scan].root_findings[place][1] }]
-        : rows.map((user) => ({ user, is: status(user, place - ofRoot.length, scan),
-          reason: () => reason(user, place - ofRoot.length, scan) }));
-      const wrong = list.filter((one) => one.is === FINDING);
-      const unknown = list.filter((one) => one.is === UNKNOWN);
+      // null is the root user.
+      const own = place - ofRoot.length;
+      const [is, text] = control.root ? scans[scan].root_findings[place] : [];
+      const list = control.root ? [null] : rows;
+      const those = (wanted) => list.filter((user) => (user ? status(user, own, scan) : is) === wanted);
+      const words = (user) => (user ? reason(user, own, scan) : text);
+      const wrong = those(FINDING), unknown = those(UNKNOWN);
       fill(details.querySelector(".counts"),
         wrong.length ? badge(count(wrong.length, "finding"), "bad") : null,
         unknown.length ? badge(`${number(unknown.length)} unknown`, "warn") : null,
@@ -332,25 +346,22 @@
         details.shown = scan;
         const host = details.querySelector("[data-list]");
         const reasons = new Map();
-        for (const one of unknown) {
-          const why = shared(one.reason());
-          reasons.set(why, [...(reasons.get(why) ?? []), one]);
-        }
+        for (const user of unknown) group(reasons, user ? why(user, own, scan) : shared(text), user);
         const list = make("ul", { class: "people" });
         fill(host, wrong.length ? list : make("p", { class: "pale" }, "No finding where it could be judged."));
-        if (wrong.length) some(list, wrong.sort((a, b) => byName(a.user, b.user)), ({ user, reason: words }) => make("li", {},
-          user ? person(user, scan) : make("b", {}, "root user"), " ", make("span", {}, words()),
-          user ? sinceTold(since(user, scan, found(place - ofRoot.length)), "since ") : null), "finding");
+        if (wrong.length) some(list, wrong.sort(byName), (user) => make("li", {},
+          user ? person(user, scan) : make("b", {}, "root user"), " ", make("span", {}, words(user)),
+          user ? sinceTold(since(user, scan, found(own)), "since ") : null), "finding");
         for (const [why, whom] of [...reasons].sort((a, b) => b[1].length - a[1].length)) {
           const people = make("ul", { class: "people" });
           const fold = make("details", { class: "unknown", "data-list": "" }, make("summary", {}, badge("unknown", "warn"), " ",
-            `${whom[0].user ? count(whom.length, "user") : "root user"}: ${why}`), people);
+            `${whom[0] ? count(whom.length, "user") : "root user"}: ${why}`), people);
           fold.addEventListener("toggle", () => {
-            if (!people.children.length && whom[0].user)
-              some(people, whom, ({ user, reason: words }) => make("li", {}, person(user, scan), " ",
-                pale(words().slice(why.length).replace(/^; /, ""))), "user");
+            if (!people.children.length && whom[0])
+              some(people, whom, (user) => make("li", {}, person(user, scan), " ",
+                pale(words(user).slice(why.length).replace(/^; /, ""))), "user");
           });
-          host.append(whom[0].user ? fold : make("p", {}, badge("unknown", "warn"), " ", whom[0].reason()));
+          host.append(whom[0] ? fold : make("p", {}, badge("unknown", "warn"), " ", text));
         }
       };
       details.shown = null;
