@@ -9,7 +9,9 @@ import math
 from dataclasses import asdict, dataclass
 
 HOURS = 730
-"""Of a month; a scan each."""
+"""Of a month."""
+SCANS = {"hourly": HOURS, "every 4 hours": HOURS / 4, "daily": HOURS / 24}
+"""How many there are a month."""
 
 TRANSITION = 0.000025
 FREE_TRANSITIONS = 4000
@@ -25,6 +27,8 @@ ALARM_METRIC = 0.10
 TRACE = 5.00 / 1e6
 EVENT = 1.00 / 1e6
 
+FREE_METRICS, FREE_ALARM_METRICS = 10, 10
+"""Of an account, always, for all that is in it (Amazon CloudWatch pricing); taken into account where that is said."""
 METRICS = 5
 ALARM_METRICS = 14
 """Metrics that terraform/alarms.tf watches, where changes are told to no topic; its own tests count them."""
@@ -66,9 +70,62 @@ class Usage:
     """What PublishChanges reads of all users as they were announced, and writes anew."""
 
 
+# The path of a run over an organization in which nothing fails, state by state.
+FLEET_STATES = (
+    "ListAccounts", "LockAcquired?", "ScanAccounts", "SummarizeAccounts", "ReleaseLock", "OrganizationOutcome?",
+    "OrganizationScanned",
+)  # fmt: skip
+STATES_PER_ACCOUNT = ("ScanAccount",)
+FLEET_INVOCATIONS = 2
+FLEET_METRICS, FLEET_ALARM_METRICS = 2, 3
+"""Those that a deployment has besides."""
+FLEET_CONCURRENCY = 10
+"""Accounts side by side, by default: so many environments of a function start cold, and serve the others."""
+# On paper: the two functions read and write a manifest of some KB, in calls of 20 ms, and read those of the accounts.
+_FLEET_SECONDS = 1.0
+_FLEET_SECONDS_PER_ACCOUNT = 0.02
+_FLEET_BYTES_PER_ACCOUNT = 100
+_UNITS_PER_KILOBYTE = 6  # written twice, once of it in a transaction, and in the index
+_EVENTS_OF_FLEET, _EVENTS_PER_ACCOUNT = 27, 8
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Accounts that are scanned side by side, by an execution each, and what the run over them uses besides."""
+
+    accounts: int
+    initialisation_seconds: float = 0.0
+    """Of all functions that start cold in a run."""
+
+    @property
+    def transitions(self) -> int:
+        """Those of the run itself."""
+        return len(FLEET_STATES) + self.accounts * len(STATES_PER_ACCOUNT)
+
+    @property
+    def history_events(self) -> int:
+        """Those of the run itself."""
+        return _EVENTS_OF_FLEET + self.accounts * _EVENTS_PER_ACCOUNT
+
+    @property
+    def billed_seconds(self) -> float:
+        """Of the functions that list the accounts and sum up, and of what starts cold."""
+        return _FLEET_SECONDS + self.accounts * _FLEET_SECONDS_PER_ACCOUNT + self.initialisation_seconds
+
+    @property
+    def write_units(self) -> int:
+        """Of the lock and the manifest of the whole."""
+        return _UNITS_PER_KILOBYTE * math.ceil(1 + self.accounts * _FLEET_BYTES_PER_ACCOUNT / 1024)
+
+    @property
+    def read_units(self) -> int:
+        """Of the manifests of the accounts, each smaller than 4 KB, and of that of the whole."""
+        return self.accounts + math.ceil(self.accounts * _FLEET_BYTES_PER_ACCOUNT / READ_UNIT_BYTES)
+
+
 @dataclass(frozen=True)
 class MonthlyCost:
-    """In dollars, of an hourly scan."""
+    """In dollars."""
 
     transitions: float
     functions: float
@@ -85,24 +142,41 @@ class MonthlyCost:
         return float(sum(asdict(self).values()))
 
 
-def monthly(usage: Usage) -> MonthlyCost:
-    """Return what an hourly scan costs a month."""
+def monthly(usage: Usage, scans: float = HOURS, fleet: Fleet | None = None) -> MonthlyCost:
+    """Return what so many scans cost a month.
+
+    Parameters
+    ----------
+    usage
+        Of one account; with a fleet, of each of its accounts, and without initialisation: the fleet has that.
+    """
+    accounts = fleet.accounts if fleet is not None else 1
+    scans_a_day = scans * 24 / HOURS
     record_bytes = usage.users * RETENTION_DAYS * (usage.record_bytes + ITEM_OVERHEAD_BYTES)
     kept_bytes = record_bytes + KEPT_DAYS * usage.kept_bytes + PICTURE_KEPT_DAYS * usage.picture_bytes
-    kept_gigabytes = 24 * kept_bytes / GIGABYTE
+    kept_gigabytes = accounts * scans_a_day * kept_bytes / GIGABYTE
+    transitions = accounts * usage.transitions + (fleet.transitions if fleet else 0)
+    invocations = accounts * usage.invocations + (FLEET_INVOCATIONS if fleet else 0)
+    billed_seconds = accounts * usage.billed_seconds + (fleet.billed_seconds if fleet else 0)
+    write_units = accounts * usage.write_units + (fleet.write_units if fleet else 0)
+    read_units = accounts * _read_units(usage) + (fleet.read_units if fleet else 0)
+    events = accounts * usage.history_events + (fleet.history_events if fleet else 0)
+    log_bytes = invocations * LOG_BYTES_PER_INVOCATION + events * LOG_BYTES_PER_EVENT
+    return MonthlyCost(
+        transitions=max(0, scans * transitions - FREE_TRANSITIONS) * TRANSITION,
+        functions=scans * (invocations * LAMBDA_REQUEST + billed_seconds * MEMORY_GB * LAMBDA_GB_SECOND),
+        writes_and_reads=scans * (write_units * WRITE_UNIT + read_units * READ_UNIT),
+        storage=kept_gigabytes * (2 * STORAGE_GB + BACKUP_GB),
+        logs_and_traces=scans * (log_bytes / GIGABYTE * LOG_GB + (accounts + bool(fleet)) * TRACE),
+        metrics=(METRICS + (FLEET_METRICS if fleet else 0)) * METRIC,
+        alarms=(ALARM_METRICS + (FLEET_ALARM_METRICS if fleet else 0)) * ALARM_METRIC,
+        events=scans * accounts * EVENTS_PER_SCAN * EVENT,
+    )
+
+
+def _read_units(usage: Usage) -> float:
     posture_units = math.ceil(usage.kept_bytes / READ_UNIT_BYTES)
     # PublishChanges reads the index, which takes half as much, and what is kept.
     index_units = math.ceil(usage.users * usage.record_bytes / READ_UNIT_BYTES) / 2
     picture_units = math.ceil(usage.picture_bytes / READ_UNIT_BYTES)
-    read_units = READS_PER_SCAN + (usage.cold_writers + 1) * posture_units + index_units + picture_units
-    log_bytes = usage.invocations * LOG_BYTES_PER_INVOCATION + usage.history_events * LOG_BYTES_PER_EVENT
-    return MonthlyCost(
-        transitions=max(0, HOURS * usage.transitions - FREE_TRANSITIONS) * TRANSITION,
-        functions=HOURS * (usage.invocations * LAMBDA_REQUEST + usage.billed_seconds * MEMORY_GB * LAMBDA_GB_SECOND),
-        writes_and_reads=HOURS * (usage.write_units * WRITE_UNIT + read_units * READ_UNIT),
-        storage=kept_gigabytes * (2 * STORAGE_GB + BACKUP_GB),
-        logs_and_traces=HOURS * (log_bytes / GIGABYTE * LOG_GB + TRACE),
-        metrics=METRICS * METRIC,
-        alarms=ALARM_METRICS * ALARM_METRIC,
-        events=HOURS * EVENTS_PER_SCAN * EVENT,
-    )
+    return READS_PER_SCAN + (usage.cold_writers + 1) * posture_units + index_units + picture_units

@@ -9,10 +9,10 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tests.local_aws.aws import meter, past
+from tests.local_aws.aws import index_limit, meter, past
 from tests.local_aws.run import changes, scan
 from tests.local_aws.run.scan import history_events
 from tests.support.waiting import next_second
@@ -27,6 +27,13 @@ PER_USER = "call per user and fact"
 """A single process that asks for every user's posture, too, as people write it."""
 PUBLICATION = "publication"
 """The workflow's PublishChanges, when :data:`CHANGES` users have changed."""
+ACCOUNT = "account of an organization"
+"""The workflow, as it scans an account of :data:`ACCOUNT_USERS` users."""
+ACCOUNT_USERS = 50
+THROTTLED = "workflow, throttled"
+"""The workflow where a key of the index takes :data:`INDEX_UNITS` a second. AWS lets it take 1,000, which is more than
+the emulator can write: so less is let through here, and the same is asked of the workflow."""
+INDEX_UNITS = 250
 CHANGES = 50
 PER_USER_USERS = 1000
 """Up to how many users that is measured: it takes minutes."""
@@ -58,6 +65,12 @@ class Measurement:
     """What is kept of all users as they were announced."""
     memory_mb: dict[str, float] = field(default_factory=dict)
     """The most memory of each function's process."""
+    publish_seconds: float | None = None
+    """Of ``seconds``, those of PublishChanges, which a single process does not do; None where nobody noted them."""
+    publish_cpu_seconds: float | None = None
+    """The same of ``cpu_seconds``."""
+    throttled: int = 0
+    """Writes that the index did not take, and that were sent again."""
 
     @property
     def iam_calls(self) -> int:
@@ -68,7 +81,7 @@ class Measurement:
 def workflow(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: float, runs: int) -> Measurement:
     """Run the state machine so many times, warm."""
     steps = {name: step for step, name in outputs["lambda_function_names"].items()}
-    seconds, cpu, function_seconds = [], [], []
+    seconds, cpu, function_seconds, publish_seconds, publish_cpu = [], [], [], [], []
     for _ in range(runs):
         # A scan is named after its second; two of one second would be one.
         next_second()
@@ -83,6 +96,8 @@ def workflow(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: 
         seconds.append((execution.stopped - execution.started).total_seconds())
         cpu.append(sum(function["cpu_seconds"] for function in used["functions"].values()))
         function_seconds.append(sum(function["seconds"] for function in used["functions"].values()))
+        publish_seconds.append(sum(visit.seconds for visit in execution.visits if visit.state == "PublishChanges"))
+        publish_cpu.append(used["functions"][outputs["lambda_function_names"]["publish_changes"]]["cpu_seconds"])
     invocations = {steps[name]: int(function["invocations"]) for name, function in used["functions"].items()}
     visits = Counter(visit.state for visit in execution.visits)
     batches = invocations.get("write_batch", 0)
@@ -105,7 +120,24 @@ def workflow(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: 
         kept_bytes=used["posture_bytes"],
         picture_bytes=used["picture_bytes"],
         memory_mb={steps[name]: function["memory_mb"] for name, function in used["functions"].items()},
+        publish_seconds=statistics.median(publish_seconds),
+        publish_cpu_seconds=statistics.median(publish_cpu),
     )
+
+
+def account(aws: Emulator, outputs: Mapping[str, Any], latency_ms: float, runs: int) -> Measurement:
+    """Run the state machine as a run over an organization does for each account, warm."""
+    return replace(workflow(aws, outputs, ACCOUNT_USERS, latency_ms, runs), way=ACCOUNT)
+
+
+def throttled(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: float, runs: int) -> Measurement:
+    """Run the state machine where the index throttles."""
+    index_limit.begin(aws, INDEX_UNITS)
+    try:
+        found = workflow(aws, outputs, users, latency_ms, runs)
+        return replace(found, way=THROTTLED, throttled=index_limit.read(aws)["throttled"] // runs)
+    finally:
+        index_limit.begin(aws, 0)
 
 
 def publication(aws: Emulator, outputs: Mapping[str, Any], users: int, latency_ms: float, runs: int) -> Measurement:

@@ -14,12 +14,26 @@ from typing import Any
 from botocore.exceptions import ClientError
 from greenlet import getcurrent, greenlet
 
+from functions.shared.step import logger
 from functions.write_batch import handler
 from tests.local_aws.aws.index_limit import ON_AWS, Bucket
 
 PAGE_SIZE, BATCH_SIZE = 500, 100
+KEPT_SECONDS = (1.0, 0.1)
+"""DynamoDB promises none of what an index key keeps of what it was not asked for: a second of it, or almost nothing."""
+SEEDS = range(4)
 LATENCY_SECONDS = 0.02
 BETWEEN_PAGES_SECONDS = 0.1
+
+
+def measure(users: int) -> dict[str, float]:
+    """Return the most seconds that writing so many users takes at AWS's limit, by the seconds that a key keeps."""
+    level = logger.log_level
+    logger.setLevel("ERROR")  # not a line for each of hundreds of waits
+    try:
+        return {str(kept): max(Pace(kept, seed=seed).scan(users) for seed in SEEDS) for kept in KEPT_SECONDS}
+    finally:
+        logger.setLevel(level)
 
 
 class Pace:

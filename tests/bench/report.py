@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from tests.bench import cost
 from tests.bench.measure import (
+    ACCOUNT,
+    ACCOUNT_USERS,
     CHANGES,
+    INDEX_UNITS,
     LISTING,
     PER_USER,
     PER_USER_USERS,
     PUBLICATION,
     SINGLE,
+    THROTTLED,
     WORKFLOW,
     Measurement,
 )
+from tests.local_aws.aws.index_limit import ON_AWS
 from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 LATENCY_MS = 20
-PAGE_SIZE = 500
+PAGE_SIZE, BATCH_SIZE, ITEMS_PER_CALL = 500, 100, 25
+ACCOUNTS = 100
+"""Of the organization whose cost is told."""
 PACKAGE_LIMIT_BYTES = 3_000_000
 RESULT = REPOSITORY / "tests" / "bench" / "result.json"
 """What was last measured; `make docs` shows it."""
@@ -41,12 +48,24 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Row:
+    """What is counted, by the number of users: on paper, by a formula, and as it was found."""
+
+    name: str
+    formula: str
+    paper: Mapping[int, int]
+    measured: Mapping[int, int]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that was measured."""
 
     measurements: Sequence[Measurement]
     imports: Mapping[str, Mapping[str, float]]
     package_bytes: int
+    paces: Mapping[str, float] = field(default_factory=dict)
+    """See ``pace.measure``."""
 
     def of(self, way: str, users: int, latency_ms: float) -> Measurement:
         """Return one measurement."""
@@ -62,7 +81,7 @@ class Report:
     @property
     def sizes(self) -> list[int]:
         """The numbers of users."""
-        return sorted({one.users for one in self.measurements})
+        return sorted({one.users for one in self.measurements if one.way == WORKFLOW})
 
     def monthly(self, users: int) -> cost.MonthlyCost:
         """Return the cost of an hourly scan: each function starts cold, and each call takes as long as on AWS."""
@@ -84,6 +103,187 @@ class Report:
                 picture_bytes=measured.picture_bytes,
             )
         )
+
+    def monthly_of_fleet(self, scans: float) -> cost.MonthlyCost:
+        """Return what an organization costs, so many times a month: what starts cold for one account serves others."""
+        measured = self.of(ACCOUNT, ACCOUNT_USERS, LATENCY_MS)
+        initialisation = sum(self.imports[step]["seconds"] for step in measured.invocations)
+        usage = cost.Usage(
+            users=measured.users,
+            transitions=measured.transitions,
+            invocations=sum(measured.invocations.values()),
+            billed_seconds=measured.function_seconds,
+            write_units=measured.write_units,
+            history_events=measured.history_events,
+            record_bytes=measured.record_bytes,
+            kept_bytes=measured.kept_bytes,
+            cold_writers=1,
+            picture_bytes=measured.picture_bytes,
+        )
+        return cost.monthly(usage, scans, cost.Fleet(ACCOUNTS, cost.FLEET_CONCURRENCY * initialisation))
+
+    def without_publication(self, latency_ms: float) -> tuple[float, float] | None:
+        """Return seconds and CPU seconds of the largest scan without PublishChanges, None where they were not noted.
+
+        A single process tells no changes. What it is to be held against is what it does, too.
+        """
+        found = self.of(WORKFLOW, max(self.sizes), latency_ms)
+        if found.publish_seconds is None or found.publish_cpu_seconds is None:
+            return None
+        return found.seconds - found.publish_seconds, found.cpu_seconds - found.publish_cpu_seconds
+
+    def _fair(self) -> list[Target]:
+        """Hold the workflow against the single process, as far as both do the same."""
+        most, found = max(self.sizes), []
+        quick, slow = self.without_publication(0), self.without_publication(LATENCY_MS)
+        if quick is not None:
+            theirs = self.of(SINGLE, most, 0).cpu_seconds
+            found.append(
+                Target(
+                    f"the same without PublishChanges, CPU, {most:,} users",
+                    "at most 2 × the single process, which tells no changes",
+                    f"{quick[1] / theirs:.2f} ×",
+                    quick[1] <= 2 * theirs,
+                )
+            )
+        if slow is not None:
+            theirs = self.of(SINGLE, most, LATENCY_MS).seconds
+            found.append(
+                Target(
+                    f"the same without PublishChanges, time, {most:,} users",
+                    "at most 1.0 × the single process, which tells no changes",
+                    f"{slow[0] / theirs:.2f} ×",
+                    slow[0] <= theirs,
+                )
+            )
+        return found
+
+    def _limited(self) -> list[Target]:
+        """Hold the scan against the index, of which no key takes more than so much a second."""
+        most, found = max(self.sizes), []
+        if self.paces:
+            limit, took = most / ON_AWS, max(self.paces.values())
+            found.append(
+                Target(
+                    f"writing {most:,} users where the index takes {ON_AWS:,} a second, in virtual time",
+                    f"at most 1.3 × the {limit:.1f} s that it needs",
+                    f"{took / limit:.2f} × ({took:.1f} s)",
+                    took <= 1.3 * limit,
+                )
+            )
+        if self.has(THROTTLED, most, LATENCY_MS):
+            throttled, limit = self.of(THROTTLED, most, LATENCY_MS), most / INDEX_UNITS
+            found.append(
+                Target(
+                    f"a scan of {most:,} users where the index takes {INDEX_UNITS} a second, {LATENCY_MS} ms a call",
+                    f"at most 1.3 × the {limit:.1f} s that it needs, and throttled",
+                    f"{throttled.seconds / limit:.2f} × ({throttled.seconds:.1f} s, {throttled.throttled:,} again)",
+                    throttled.seconds <= 1.3 * limit and throttled.throttled > 0,
+                )
+            )
+        return found
+
+    def _on_paper(self) -> Target:
+        wrong = [
+            f"{row.name} of {users:,} users: {row.measured[users]:,}, not {row.paper[users]:,}"
+            for row in self.scale()
+            for users in row.paper
+            if row.measured[users] != row.paper[users]
+        ]
+        return Target(
+            "calls, transitions, events and write units are what they are on paper",
+            "the same",
+            "; ".join(wrong) or "the same",
+            not wrong,
+        )
+
+    def scale(self) -> list[Row]:
+        """Return what grows how: what is counted, as it is on paper and as it was found."""
+        ours = {users: self.of(WORKFLOW, users, LATENCY_MS) for users in self.sizes}
+        pages = {users: math.ceil(users / PAGE_SIZE) for users in ours}
+        batches = {users: math.ceil(users / BATCH_SIZE) for users in ours}
+        kept = {
+            users: math.ceil(one.kept_bytes / 1024) + math.ceil(one.picture_bytes / 1024) for users, one in ours.items()
+        }
+
+        def row(name: str, formula: str, paper: Callable[[int], int], measured: Callable[[Measurement], int]) -> Row:
+            return Row(name, formula, {one: paper(one) for one in ours}, {key: measured(m) for key, m in ours.items()})
+
+        def calls(name: str) -> Callable[[Measurement], int]:
+            return lambda one: one.calls.get(name, 0)
+
+        return [
+            row("ListUsers", f"P = ⌈U / {PAGE_SIZE}⌉", lambda users: pages[users], calls("iam:ListUsers")),
+            row(
+                "BatchWriteItem",
+                f"⌈U / {ITEMS_PER_CALL}⌉",
+                lambda users: math.ceil(users / ITEMS_PER_CALL),
+                calls("dynamodb:BatchWriteItem"),
+            ),
+            row("TransactWriteItems", "P + 2", lambda users: pages[users] + 2, calls("dynamodb:TransactWriteItems")),
+            row(
+                "invocations",
+                f"4 + 2 P + B, B = ⌈U / {BATCH_SIZE}⌉",
+                lambda users: 4 + 2 * pages[users] + batches[users],
+                lambda one: sum(one.invocations.values()),
+            ),
+            row(
+                "transitions",
+                "9 + 4 P + B",
+                lambda users: 9 + 4 * pages[users] + batches[users],
+                lambda one: one.transitions,
+            ),
+            row(
+                "history events",
+                "35 + 16 P + 7 B",
+                lambda users: 35 + 16 * pages[users] + 7 * batches[users],
+                lambda one: one.history_events,
+            ),
+            row(
+                "write units",
+                "2 U + 26 + 6 P + 2 for each KB of posture, and of the picture where it changes",
+                lambda users: 2 * users + 26 + 6 * pages[users] + 2 * kept[users],
+                lambda one: one.write_units,
+            ),
+        ]
+
+    def scale_table(self) -> list[str]:
+        """Return the lines of the table of what grows how, in Markdown."""
+        sizes = self.sizes
+        seconds = {users: self.of(WORKFLOW, users, LATENCY_MS).seconds for users in sizes}
+        costs = {users: self.monthly(users).total for users in sizes}
+        rows = [(row.name, row.formula, *(f"{row.measured[users]:,}" for users in sizes)) for row in self.scale()]
+        rows += [
+            (
+                f"seconds, {LATENCY_MS} ms a call",
+                f"at least U / {ON_AWS:,} on AWS: the index",
+                *(f"{seconds[users]:.2f}" for users in sizes),
+            ),
+            ("milliseconds a user", "", *(f"{1000 * seconds[users] / users:.1f}" for users in sizes)),
+            ("$ a month, hourly", "", *(f"{costs[users]:.2f}" for users in sizes)),
+            ("cents a user and month", "", *(f"{100 * costs[users] / users:.2f}" for users in sizes)),
+        ]
+        heads = ("What a scan takes", "On paper, of U users", *(f"{users:,} users" for users in sizes))
+        return _lines_of_table(heads, rows)
+
+    def fleet_table(self) -> list[str]:
+        """Return the lines of the table of what an organization costs, in Markdown; none where it was not measured."""
+        if not self.has(ACCOUNT, ACCOUNT_USERS, LATENCY_MS):
+            return []
+        costs = {often: asdict(self.monthly_of_fleet(scans)) for often, scans in cost.SCANS.items()}
+        parts = [part.name for part in fields(cost.MonthlyCost)]
+        rows = [(part.replace("_", " "), *(f"{found[part]:.2f}" for found in costs.values())) for part in parts]
+        totals = {often: sum(found.values()) for often, found in costs.items()}
+        rows.append(("all together", *(f"{total:.2f}" for total in totals.values())))
+        free = min(cost.FREE_METRICS, cost.METRICS + cost.FLEET_METRICS) * cost.METRIC
+        free += min(cost.FREE_ALARM_METRICS, cost.ALARM_METRICS + cost.FLEET_ALARM_METRICS) * cost.ALARM_METRIC
+        rows.append(
+            (
+                f"where the {cost.FREE_METRICS} metrics and {cost.FREE_ALARM_METRICS} alarms that are free are left",
+                *(f"{total - free:.2f}" for total in totals.values()),
+            )
+        )
+        return _lines_of_table((f"$ a month, {ACCOUNTS} accounts of {ACCOUNT_USERS} users", *costs), rows)
 
     def targets(self) -> list[Target]:
         """Hold what was found against what was wanted."""
@@ -156,6 +356,9 @@ class Report:
                 f"{wall:.2f} ×",
                 wall <= 1.0,
             ),
+            *self._fair(),
+            *self._limited(),
+            self._on_paper(),
             Target("state transitions, 1,000 users", "at most 60", str(transitions), transitions <= 60),
             Target(
                 f"monthly cost, {sizes[0]} users hourly",
@@ -164,6 +367,7 @@ class Report:
                 costs[sizes[0]] <= 3.3,
             ),
             Target(f"monthly cost, {most:,} users hourly", "at most $15", f"${costs[most]:.2f}", costs[most] <= 15),
+            *self._fleet(),
             Target(
                 "cost grows no faster than users",
                 "at most 1.0 × the growth of users",
@@ -179,12 +383,21 @@ class Report:
             ),
         ]
 
+    def _fleet(self) -> list[Target]:
+        if not self.has(ACCOUNT, ACCOUNT_USERS, LATENCY_MS):
+            return []
+        often = "every 4 hours"
+        total = self.monthly_of_fleet(cost.SCANS[often]).total
+        name = f"monthly cost, {ACCOUNTS} accounts of {ACCOUNT_USERS} users {often}"
+        return [Target(name, "at most $13", f"${total:.2f}", total <= 13)]
+
     def as_json(self) -> dict[str, Any]:
         """Return all of it for tools, and for :meth:`from_json`."""
         return {
             "measurements": [asdict(one) for one in self.measurements],
             "imports": self.imports,
             "package_bytes": self.package_bytes,
+            "paces": self.paces,
             "monthly_cost": {
                 str(users): {**asdict(self.monthly(users)), "total": self.monthly(users).total} for users in self.sizes
             },
@@ -194,7 +407,8 @@ class Report:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Report:
         """Return the report that was written."""
-        return cls([Measurement(**one) for one in facts["measurements"]], facts["imports"], facts["package_bytes"])
+        measurements = [Measurement(**one) for one in facts["measurements"]]
+        return cls(measurements, facts["imports"], facts["package_bytes"], facts.get("paces", {}))
 
     def table(self) -> list[str]:
         """Return the lines of the tables, in Markdown."""
@@ -251,18 +465,30 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the lines of all that tests/README.md shows, in Markdown."""
-        return [*self.table(), "", *self.charts()]
+        fleet = self.fleet_table()
+        return [*self.table(), "", *self.scale_table(), *(["", *fleet] if fleet else []), "", *self.charts()]
 
     def in_short(self) -> str:
-        """Return the three figures that a first reader asks for."""
+        """Return the three figures that a first reader asks for: calls, time, cost."""
         fewest, most = min(self.sizes), max(self.sizes)
         workflow, single = (self.of(way, most, LATENCY_MS) for way in (WORKFLOW, SINGLE))
+        alike = self.without_publication(LATENCY_MS)
+        without = (
+            f", and {alike[0] / single.seconds:.2f} × without telling what has changed, which that does not"
+            if alike
+            else ""
+        )
         return (
             f"{most:,} users take {workflow.iam_calls} calls of IAM and {workflow.seconds:.1f} s, "
-            f"{workflow.seconds / single.seconds:.2f} × what a single process takes ({LATENCY_MS} ms a call, warm); "
+            f"{workflow.seconds / single.seconds:.2f} × what a single process takes ({LATENCY_MS} ms a call, "
+            f"warm){without}; "
             f"{fewest:,} users, scanned hourly, cost ${self.monthly(fewest).total:.2f} a month, "
             f"alarms included, and {most:,} ${self.monthly(most).total:.2f}."
         )
+
+
+def _lines_of_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
 
 
 def _chart(title: str, unit: str, users: Sequence[int], lines: Sequence[Sequence[float]]) -> list[str]:

@@ -2,14 +2,13 @@
 
 import pytest
 
-from tests.bench.pace import Pace
+from tests.bench.pace import KEPT_SECONDS, SEEDS, Pace
 from tests.local_aws.aws.index_limit import ON_AWS, Bucket
 
 USERS = 5000
-SEEDS = range(4)
 
 
-@pytest.mark.parametrize("kept_seconds", [1.0, 0.1], ids=["a second is kept", "almost nothing is kept"])
+@pytest.mark.parametrize("kept_seconds", KEPT_SECONDS, ids=["a second is kept", "almost nothing is kept"])
 def test_a_scan_takes_little_longer_than_the_index_needs(kept_seconds: float) -> None:
     paces = [Pace(kept_seconds, seed=seed) for seed in SEEDS]
     took = max(pace.scan(USERS) for pace in paces)
