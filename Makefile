@@ -17,7 +17,7 @@ SEED ?= 0
 BY ?=
 
 # What is set, empty or not, reaches the command as data, through the environment: neither make nor the shell reads it.
-VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL OUTPUT MAX_SCANS USERS PORT CALL FAULT NUMBERS BY ACCOUNT ROLE_NAME INTERLEAVINGS SEED WORKERS TESTS VERSION TAG
+VALUES := EXECUTION LIMIT SCAN AT SINCE FROM TO BUS FORMAT ALL ACTIVITY GAPS CIS ONLY UNUSED_DAYS KEY_AGE_DAYS FAIL OUTPUT MAX_SCANS USERS ACCOUNTS PORT CALL FAULT NUMBERS BY ACCOUNT ROLE_NAME INTERLEAVINGS SEED WORKERS TESTS VERSION TAG
 SET_ON_THE_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 # The shell's USER is who is logged in, not who is asked for; and a YES is given to one command.
 ASKED := $(foreach name,$(VALUES),$(if $(filter-out undefined,$(origin $(name))),$(name))) \
@@ -105,12 +105,12 @@ $(PACKAGE): $(PACKAGE_SOURCES)
 
 ##@ Try it
 .PHONY: run
-run: $(INSTALLED) $(PACKAGE) ## Scan USERS (250) users on a local AWS, verify, and take it down (PORT: a free one)
-	@$(PY) -m tests.local_aws run $(call option,USERS,--users) $(call option,PORT,--port)
+run: $(INSTALLED) $(PACKAGE) ## Scan USERS (250) users on a local AWS, verify, take it down; ACCOUNTS (0): an organization (PORT)
+	@$(PY) -m tests.local_aws run $(call option,USERS,--users) $(call option,ACCOUNTS,--accounts) $(call option,PORT,--port)
 
 .PHONY: up
-up: $(INSTALLED) $(PACKAGE) ## Deploy to a local AWS and leave it running (USERS, PORT)
-	@$(PY) -m tests.local_aws up $(call option,USERS,--users) $(call option,PORT,--port)
+up: $(INSTALLED) $(PACKAGE) ## Deploy to a local AWS and leave it running (USERS, ACCOUNTS, PORT)
+	@$(PY) -m tests.local_aws up $(call option,USERS,--users) $(call option,ACCOUNTS,--accounts) $(call option,PORT,--port)
 
 .PHONY: down
 down: $(INSTALLED) ## Stop the local AWS that `make up` started

@@ -35,7 +35,7 @@ class Deployment:
 
     def finish(self, arn: str) -> scan.Execution:
         """Wait for an execution to end."""
-        return scan.follow(self.aws.client, arn, lambda event: None, timeout_seconds=120)
+        return scan.follow(self.aws.client, arn, lambda event: None, timeout_seconds=300)
 
     def run(self) -> scan.Execution:
         """Start a scan by hand and wait for its end."""

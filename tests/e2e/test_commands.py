@@ -87,6 +87,21 @@ def test_run_scans_verifies_and_takes_everything_down(tmp_path: Path) -> None:
     assert processes_of(tmp_path) == []
 
 
+def test_run_scans_the_accounts_of_an_organization_too(tmp_path: Path) -> None:
+    done = run("run", "--accounts", "2", "--users", "5", build=tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert facts["status"] == "SUCCEEDED"
+    assert list(facts["accounts"].values()) == [5] * 4
+    assert [entry["reason"] for entry in facts["skipped"]] == ["SUSPENDED"]
+    assert facts["checks"]
+    assert all(check["passed"] for check in facts["checks"])
+    for word in ("acquired-and-forgotten", "AccessDenied", "redriving", "4 accounts, 20 users", "no lock is held"):
+        assert word in done.stdout
+    assert processes_of(tmp_path) == []
+
+
 def test_up_leaves_an_aws_running_that_down_stops(tmp_path: Path) -> None:
     try:
         up = run("up", "--users", "3", build=tmp_path)
@@ -118,6 +133,10 @@ def test_up_leaves_an_aws_running_that_down_stops(tmp_path: Path) -> None:
         wanted = f"{typed.splitlines()[0]}\nmake report OUTPUT={tmp_path}/users.html"
         subprocess.run(["bash", "-ec", wanted], cwd=REPOSITORY, capture_output=True, timeout=120, check=True)
         assert "<title>IAM users of account " in (tmp_path / "users.html").read_text()
+
+        other = run("up", "--users", "3", "--accounts", "2", build=tmp_path)
+        assert other.returncode == 2
+        assert "ACCOUNTS is 2, and the one that is up has 0: leave it out, or `make down` first" in other.stderr
 
         again = run("up", "--users", "3", build=tmp_path)
         assert again.returncode == 0, again.stdout + again.stderr

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from tests.local_aws.aws import faults
+from tests.local_aws.aws import faults, fleet
 from tests.local_aws.aws.users import parse_count
 from tests.local_aws.errors import LocalAwsError
 from tests.local_aws.run import once, standing
@@ -31,7 +31,8 @@ def main(arguments: list[str]) -> int:
     for command in (run, up, stop, break_, mend):
         command.add_argument("--build", type=Path, default=BUILD, help="folder for everything that is made")
     for command in (run, up):
-        command.add_argument("--users", default="250", help="how many IAM users to create")
+        command.add_argument("--users", default="250", help="how many IAM users to create, in every account")
+        command.add_argument("--accounts", default="0", help="how many member accounts to create, and to scan, too")
         command.add_argument("--port", default="", help="loopback port; empty: a free one")
     break_.add_argument("--call", default="", help="lambda:<step> or <service>:<Operation>")
     break_.add_argument("--fault", default="", help=f"one of {', '.join(faults.KINDS)}")
@@ -51,8 +52,9 @@ def main(arguments: list[str]) -> int:
         if options.command == "mend":
             return standing.mend_calls(options.build)
         users, port = parse_count(options.users), _parse_port(options.port)
+        accounts = fleet.parse_count(options.accounts)
         start = once.run if options.command == "run" else standing.up
-        return start(options.build, users, port)
+        return start(options.build, users, port, accounts)
     except LocalAwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT

@@ -94,9 +94,10 @@ class Listener:
     def __init__(self, clients: Clients, outputs: Mapping[str, Any]) -> None:
         self._sqs = clients("sqs")
         bus = outputs["event_bus_arn"].partition(":event-bus/")[2]
-        executions = outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+        machines = filter(None, (outputs["state_machine_arn"], outputs.get("organization_state_machine_arn")))
+        executions = [machine.replace(":stateMachine:", ":execution:") for machine in machines]
         # Of this deployment only: others may announce on the same bus.
-        pattern = {"source": [SOURCE], "detail": {"execution_arn": [{"prefix": f"{executions}:"}]}}
+        pattern = {"source": [SOURCE], "detail": {"execution_arn": [{"prefix": f"{one}:"} for one in executions]}}
         events = clients("events")
         rule = events.put_rule(Name=_QUEUE, EventBusName=bus, EventPattern=json.dumps(pattern))["RuleArn"]
         self._queue = self._make(_QUEUE, "events.amazonaws.com", rule)

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from functions.cli.report.gather import Asked, gather
 from functions.table.reader import Reader
 from tests.local_aws.aws import emulator, meter
 from tests.local_aws.aws.emulator import Emulator
-from tests.local_aws.run import changes, html_report, posture, report, scan
+from tests.local_aws.run import changes, html_report, organization, posture, report, scan
 from tests.local_aws.run.steps import create_users, deploy, only_one, relative, say
 
 RUN_FACTS = "run.json"
@@ -24,8 +24,14 @@ DEFAULT_RETENTION_DAYS = 90
 EXIT_FAILED_CHECK = 1
 
 
-def run(build: Path, users: int, port: int | None) -> int:
-    """Deploy, scan, verify and take everything down; the facts go to run.json in the build folder."""
+def run(build: Path, users: int, port: int | None, accounts: int = 0) -> int:
+    """Deploy, scan, verify and take everything down; the facts go to run.json in the build folder.
+
+    Parameters
+    ----------
+    accounts
+        How many member accounts with so many users each are scanned, too; without any, there is no organization.
+    """
     work_dir, facts_file, picture_file = build / "run", build / RUN_FACTS, build / RUN_PICTURE
     page_file = build / RUN_PAGE
     with only_one(work_dir):
@@ -36,8 +42,10 @@ def run(build: Path, users: int, port: int | None) -> int:
         shutil.rmtree(work_dir / "deployment", ignore_errors=True)
         say("Starting the local AWS")
         with emulator.running(log_file=work_dir / "emulator.log", port=port) as aws:
-            outputs = deploy(aws, work_dir)
+            outputs = deploy(aws, work_dir, organization.VARIABLES if accounts else {})
             create_users(aws, users)
+            if accounts:
+                return _scan_organization(aws, outputs, accounts, users, facts_file)
             listener = changes.Listener(aws.client, outputs) if outputs["event_bus_arn"] else None
             say("Starting the scan")
             meter.begin(aws)
@@ -72,6 +80,20 @@ def run(build: Path, users: int, port: int | None) -> int:
     print(f"The run         {relative(picture_file)}, a picture of it")
     print(f"Facts for tools {relative(facts_file)}")
     print("Look further    `make up` leaves such an AWS running and prints the commands to explore it")
+    return _verdict(checks)
+
+
+def _scan_organization(aws: Emulator, outputs: Mapping[str, Any], accounts: int, users: int, facts_file: Path) -> int:
+    made = organization.make(aws, outputs, accounts, users)
+    facts, checks = organization.run(aws, outputs, made, _retention_days(), _recorded_tags())
+    _write(facts_file, facts)
+    print(f"\nFacts for tools {relative(facts_file)}")
+    print("Look further    `make up` with the same ACCOUNTS leaves such an AWS running")
+    return _verdict(checks)
+
+
+def _verdict(checks: Sequence[scan.Check]) -> int:
+    """Say whether all was right, and return the exit status."""
     passed = all(check.passed for check in checks)
     say("Done: the scans are verified" if passed else "The scan is WRONG: see the failed checks above")
     return 0 if passed else EXIT_FAILED_CHECK

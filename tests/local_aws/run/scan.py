@@ -247,10 +247,10 @@ def collect(clients: Clients, outputs: Mapping[str, Any], execution: Execution) 
     lock = dynamodb.get_item(TableName=table, Key=LOCK_KEY, ConsistentRead=True).get("Item")
     return Facts(
         scan_timestamp=timestamp,
-        records=[_plain(item) for page in recorded for item in page["Items"]],
+        records=[plain(item) for page in recorded for item in page["Items"]],
         indexed_names=[item["user_name"]["S"] for page in indexed for item in page["Items"]],
-        metrics={name: _metric(clients("cloudwatch"), name, execution) for name in METRICS},
-        lock=_plain(lock) if lock else None,
+        metrics={name: metric(clients("cloudwatch"), name, execution) for name in METRICS},
+        lock=plain(lock) if lock else None,
         manifest=manifest_of(clients, outputs, execution),
     )
 
@@ -258,7 +258,7 @@ def collect(clients: Clients, outputs: Mapping[str, Any], execution: Execution) 
 def manifest_of(clients: Clients, outputs: Mapping[str, Any], execution: Execution) -> dict[str, Any]:
     """Return the manifest of an execution's scan; empty where there is none."""
     key = {"user_name": {"S": "__scan__"}, "scan_timestamp": {"S": f"scan#{execution.scan_timestamp}"}}
-    return _plain(clients("dynamodb").get_item(TableName=outputs["dynamodb_table_name"], Key=key).get("Item", {}))
+    return plain(clients("dynamodb").get_item(TableName=outputs["dynamodb_table_name"], Key=key).get("Item", {}))
 
 
 def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], retention_days: int) -> list[Check]:
@@ -272,15 +272,15 @@ def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], rete
         As the deployment has it.
     """
     manifest = facts.manifest
-    ttl = _expiry(facts.scan_timestamp, retention_days)
+    ttl = expiry(facts.scan_timestamp, retention_days)
     account_id = execution.arn.split(":")[4]
-    expected = {user["UserName"]: _record_of(user, facts.scan_timestamp, account_id, ttl) for user in users}
+    expected = {user["UserName"]: record_of(user, facts.scan_timestamp, account_id, ttl) for user in users}
     names = [record["user_name"] for record in facts.records]
     span = manifest.get("listed_from", ""), manifest.get("listed_until", "")
     wrong = sorted(
         record["user_name"]
         for record in facts.records
-        if _as_listed(record) != expected.get(record["user_name"])
+        if as_listed(record) != expected.get(record["user_name"])
         or not span[0] <= record.get("listed_at", "") <= span[1]
     )
     missing = sorted(expected.keys() - set(names))
@@ -311,7 +311,7 @@ def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], rete
             values == {"UsersScanned": count, "RecordsWritten": count, "Errors": 0, "Success": 1}
             and duration is not None
             and duration > 0,
-            ", ".join(f"{name} {_number(value)}" for name, value in facts.metrics.items()),
+            ", ".join(f"{name} {number(value)}" for name, value in facts.metrics.items()),
         ),
         Check("the lock is gone", facts.lock is None, f"held by {facts.lock['owner']}" if facts.lock else "free"),
         Check(
@@ -332,7 +332,7 @@ def verify(execution: Execution, facts: Facts, users: list[dict[str, Any]], rete
     ]
 
 
-def _expiry(scan_timestamp: str, retention_days: int) -> int:
+def expiry(scan_timestamp: str, retention_days: int) -> int:
     """Return when all items of a scan expire: never before its run cannot be redriven any more, whatever is set."""
     days = max(retention_days, 2 * REDRIVE_WINDOW_DAYS + 1)
     return int((datetime.fromisoformat(scan_timestamp) + timedelta(days=days)).timestamp())
@@ -353,7 +353,7 @@ def _speaks_for_its_time(execution: Execution, manifest: Mapping[str, Any]) -> b
     )
 
 
-def _as_listed(record: dict[str, Any]) -> dict[str, Any]:
+def as_listed(record: dict[str, Any]) -> dict[str, Any]:
     """Return what a record says besides the time of its page and the user's posture."""
     return {
         name: value
@@ -362,7 +362,7 @@ def _as_listed(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _record_of(user: dict[str, Any], scan_timestamp: str, account_id: str, ttl: int) -> dict[str, Any]:
+def record_of(user: dict[str, Any], scan_timestamp: str, account_id: str, ttl: int) -> dict[str, Any]:
     record = {
         "account_id": account_id,
         "user_name": user["UserName"],
@@ -385,7 +385,7 @@ def _iso_of(epoch_seconds: Any) -> str:
     return "ever" if epoch_seconds is None else _iso(datetime.fromtimestamp(int(epoch_seconds), UTC))
 
 
-def _metric(cloudwatch: Any, name: str, execution: Execution) -> float | None:
+def metric(cloudwatch: Any, name: str, execution: Execution) -> float | None:
     """Return the sum of a metric over the time of the execution, None where it was not emitted."""
     answer = cloudwatch.get_metric_statistics(
         Namespace=METRIC_NAMESPACE,
@@ -409,9 +409,9 @@ def _payloads(events: list[dict[str, Any]]) -> Iterator[str]:
                         yield details[name]
 
 
-def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+def plain(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _deserializer.deserialize(value) for name, value in item.items()}
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"

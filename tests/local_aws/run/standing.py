@@ -7,15 +7,21 @@ from pathlib import Path
 from tests.local_aws.aws import emulator, faults
 from tests.local_aws.aws.emulator import Emulator
 from tests.local_aws.errors import LocalAwsError
-from tests.local_aws.run import report
+from tests.local_aws.run import organization, report
 from tests.local_aws.run.steps import create_users, deploy, only_one, relative, say
 
 LOCAL_FACTS = "local.json"
 LOCAL_ENVIRONMENT = "local.env"
 
 
-def up(build: Path, users: int, port: int | None) -> int:
-    """Deploy to a local AWS and leave it running; where it is goes to local.json and local.env in the build folder."""
+def up(build: Path, users: int, port: int | None, accounts: int = 0) -> int:
+    """Deploy to a local AWS and leave it running; where it is goes to local.json and local.env in the build folder.
+
+    Parameters
+    ----------
+    accounts
+        How many member accounts with so many users each there are to be, too. Of one that runs already, they stay.
+    """
     work_dir, facts_file = build / "up", build / LOCAL_FACTS
     with only_one(work_dir):
         aws = _running_emulator(facts_file)
@@ -28,10 +34,18 @@ def up(build: Path, users: int, port: int | None) -> int:
         else:
             say(f"The local AWS runs already at {aws.endpoint_url}; deploying to it")
             fresh = False
+            known = json.loads(facts_file.read_text()).get("accounts", 0)
+            if accounts not in {0, known}:
+                raise LocalAwsError(
+                    f"ACCOUNTS is {accounts}, and the one that is up has {known}: leave it out, or `make down` first"
+                )
+            accounts = known
         try:
-            outputs = deploy(aws, work_dir)
+            outputs = deploy(aws, work_dir, organization.VARIABLES if accounts else {})
             create_users(aws, users)
-            facts = {"endpoint_url": aws.endpoint_url, "pid": aws.pid, **outputs}
+            if accounts and fresh:
+                organization.make(aws, outputs, accounts, users)
+            facts = {"endpoint_url": aws.endpoint_url, "pid": aws.pid, "accounts": accounts, **outputs}
             facts_file.write_text(json.dumps(facts, indent=2) + "\n")
             (build / LOCAL_ENVIRONMENT).write_text(report.shell_environment(aws.client_env(), outputs))
         except BaseException:

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ def say(text: str) -> None:
     print(f"[{time.monotonic() - _started:5.1f} s] {text}", flush=True)
 
 
-def deploy(aws: Emulator, work_dir: Path) -> dict[str, Any]:
-    """Deploy the configuration and return its outputs."""
+def deploy(aws: Emulator, work_dir: Path, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Deploy the configuration, with these variables, and return its outputs."""
     terraform = Terraform(
         work_dir=work_dir / "deployment", environment={**os.environ, **aws.client_env()}, progress=say
     )
     say("Deploying with Terraform")
     terraform.init()
-    return terraform.apply()
+    return terraform.apply(variables)
 
 
 def create_users(aws: Emulator, users: int) -> None:
