@@ -150,14 +150,21 @@ class Reader:
     def index_of(self, scan: RecordedScan) -> Iterator[Item]:
         """Yield what the index has of a scan now."""
         condition, values = "scan_timestamp = :scan", {":scan": scan.scan_timestamp}
+        # Of a scan of many accounts, those of a member stand together: they only are read, and paid for. Those of the
+        # deployment's own account stand everywhere between, and all are read; but its own only are sent.
         if self.keys.user_prefix:
-            # Of a scan of many accounts, this one's records only are read, and paid for.
-            condition, values = (
-                f"{condition} AND begins_with(user_name, :account)",
-                {**values, ":account": self.keys.user_prefix},
-            )
+            condition += " AND begins_with(user_name, :account)"
+            values[":account"], of_account = self.keys.user_prefix, ""
+        else:
+            # Records from before it was recorded have none.
+            of_account = " AND (attribute_not_exists(account_id) OR account_id = :account)"
+            values[":account"] = scan.manifest.account_id
         items = self._query(
-            self.pages, IndexName=INDEX, KeyConditionExpression=condition, ExpressionAttributeValues=values
+            self.pages,
+            of_account,
+            IndexName=INDEX,
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
         )
         return (self._plain(item) for item in items if self.keys.holds(item["user_name"]) and scan.holds(item))
 
@@ -176,13 +183,14 @@ class Reader:
     def _query(
         self,
         in_turn: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+        and_only: str = "",
         *,
         ExpressionAttributeValues: Item,  # noqa: N803 - as in the API
         **query: Any,
     ) -> Iterator[Item]:
         pages = self.dynamodb.get_paginator("query").paginate(
             TableName=self.table_name,
-            FilterExpression="#ttl > :now",
+            FilterExpression=f"#ttl > :now{and_only}",
             ExpressionAttributeNames={"#ttl": "ttl"},
             ExpressionAttributeValues=wire.to_wire({**ExpressionAttributeValues, ":now": self._now}),
             **query,

@@ -60,6 +60,29 @@ def test_accounts_with_the_same_users_share_a_scan_and_do_not_mix() -> None:
         assert len({event["id"] for event in events}) == len(users)
 
 
+def test_of_a_scan_of_many_accounts_a_reader_is_sent_its_own_records_only() -> None:
+    """The own account's records stand between those of all others: thousands that nobody asks for."""
+    sent: list[int] = []
+    with engine() as running:
+        dynamodb = running.client("dynamodb")
+        for account in (ACCOUNT, *MEMBERS):
+            running.create_users(["alice", "222222222222"], account)
+            assert running.run(asked(account, "2026-01-31T10:00:00Z")).status == "SUCCEEDED"
+
+        def count(parsed: dict[str, Any], **_: Any) -> None:
+            sent.append(len(parsed["Items"]))
+
+        dynamodb.meta.events.register("after-call.dynamodb.Query", count)
+        try:
+            for member in (None, *MEMBERS):
+                reader = Reader(dynamodb, TABLE, keys=Keys(member))
+                (scan,) = reader.scans()
+                sent.clear()
+                assert len(list(reader.index_of(scan))) == sum(sent) == 2
+        finally:
+            dynamodb.meta.events.unregister("after-call.dynamodb.Query", count)
+
+
 def test_a_change_is_told_of_the_account_in_which_it_happened() -> None:
     with engine() as running:
         for account in (ACCOUNT, *MEMBERS):
