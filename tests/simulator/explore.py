@@ -399,6 +399,8 @@ def _installed() -> Iterator[None]:
         stack.enter_context(mock.patch.object(write_batch, "_known", _Forgetful()))
         # A coroutine cannot wait in another thread. What is fetched ahead is only read, and of an index that may lag.
         stack.enter_context(mock.patch.object(publish_changes, "ahead", iter))
+        # Steps that are cut off in the middle never turn it on again.
+        stack.enter_context(mock.patch.object(step, "gc", mock.Mock(isenabled=lambda: False)))
         stack.enter_context(mock.patch.object(timestamps, "now", _now))
         # So that a mass deletion may be suspected in a small account.
         stack.enter_context(mock.patch.object(detection, "LEAST_GUARDED", 1))

@@ -5,6 +5,8 @@ files of tests run side by side: 30,000 are in ``test_simulator_at_random``, and
 ``test_simulator_at_random_beyond``. Of these, changes are announced in one of 50.
 """
 
+import gc
+
 import pytest
 
 from tests.simulator import explore
@@ -26,6 +28,7 @@ def look_at(seeds: range, *, announced: bool | None = None) -> None:
     assert_none_found(extent)
     assert extent.interleavings == len(seeds)
     assert due <= set(extent.kinds), "some kinds of events never happened"
+    assert gc.isenabled(), "a step that was cut off has left it so"
 
 
 # Of a scan of one page every pair of events, at any two moments; of longer ones every single event. And how many
