@@ -16,10 +16,10 @@ from functions.shared.errors import IndexBehind
 from functions.shared.events import Event, of_detection
 from functions.table import walk
 from functions.table.announcement import Announcement
-from functions.table.credential_report import ROOT
 from functions.table.detection import Picture, Suspicion
 from functions.table.facts import NAMES
 from functions.table.reader import Reader
+from functions.table.record import ROOT
 from functions.table.replay import Chain, Replay, Step, rebuild
 from functions.table.scans import RecordedScan, at
 

@@ -14,12 +14,11 @@ from functions.shared import timestamps
 from functions.shared.events import of_detection
 from functions.table.announcement import Announcement
 from functions.table.changes import aligned
-from functions.table.credential_report import ROOT
 from functions.table.diff import RECREATED, Diff
 from functions.table.gaps import Gap
 from functions.table.history import UNCHANGED, History
 from functions.table.manifest import Status
-from functions.table.record import ATTRIBUTES
+from functions.table.record import ATTRIBUTES, ROOT
 from functions.table.replay import Step
 from functions.table.scans import RecordedScan
 from functions.table.wire import Item

@@ -23,6 +23,7 @@ from functions.shared.step import logger, step, working_seconds
 from functions.table import credential_report, posture
 from functions.table.authorization import Details
 from functions.table.credential_report import Report
+from functions.table.facts import STALE_AFTER
 from functions.table.keys import Keys
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ def _age(report: Report) -> timedelta:
 
 
 def _section_of(report: Report) -> Section:
-    stale = _age(report) > credential_report.STALE_AFTER
+    stale = _age(report) > STALE_AFTER
     return Section(state="STALE" if stale else "CURRENT", generated_time=report.generated, users=len(report.rows))
 
 

@@ -8,13 +8,16 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from functions.table.credential_report import ROOT
-from functions.table.detection import Change, Detection
 from functions.table.diff import CHANGED, CREATED, DELETED, RECREATED, RENAMED
-from functions.table.fleet import FailedAccount, Fleet
-from functions.table.scans import RecordedScan
+from functions.table.record import ROOT
+
+if TYPE_CHECKING:
+    # What a step does not work with, it does not load when it starts cold.
+    from functions.table.detection import Change, Detection
+    from functions.table.fleet import FailedAccount, Fleet
+    from functions.table.scans import RecordedScan
 
 SOURCE = "iam-user-monitor"
 VERSION = "1"
@@ -74,7 +77,7 @@ class Event:
         }
 
 
-def of_detection(detection: Detection, scan: RecordedScan, previous: str | None) -> Iterator[Event]:
+def of_detection(detection: "Detection", scan: "RecordedScan", previous: str | None) -> Iterator[Event]:
     """Yield what a scan has to say: its changes, the suspicion if there is one, and last, that it is all said.
 
     Parameters
@@ -93,7 +96,7 @@ def of_detection(detection: Detection, scan: RecordedScan, previous: str | None)
     yield story.of_end(detection, number)
 
 
-def of_failed_account(failed: FailedAccount, fleet: Fleet) -> Event:
+def of_failed_account(failed: "FailedAccount", fleet: "Fleet") -> Event:
     """Return what tells that an account of a fleet has no complete scan, once for each attempt of the fleet."""
     identity = (failed.account_id, fleet.scan_timestamp, str(fleet.manifest.attempt), TYPES[ACCOUNT_FAILED])
     named = f" ({failed.account_name})" if failed.account_name else ""
@@ -126,14 +129,14 @@ def of_failed_account(failed: FailedAccount, fleet: Fleet) -> Event:
 
 @dataclass(frozen=True)
 class _Story:
-    scan: RecordedScan
+    scan: "RecordedScan"
     previous: str | None
 
     @property
     def account_id(self) -> str:
         return self.scan.manifest.account_id
 
-    def of_change(self, change: Change) -> Event:
+    def of_change(self, change: "Change") -> Event:
         arn = (change.after or {}).get("arn") or (change.before or {}).get("arn")
         return Event(
             self._detail(
@@ -150,7 +153,7 @@ class _Story:
             (str(arn),) if arn else (),
         )
 
-    def of_suspicion(self, detection: Detection) -> Event:
+    def of_suspicion(self, detection: "Detection") -> Event:
         suspicion = detection.suspicion
         assert suspicion is not None  # noqa: S101 - a mistake in the code
         missing = len(suspicion.user_names)
@@ -169,7 +172,7 @@ class _Story:
             )
         )
 
-    def of_end(self, detection: Detection, events: int) -> Event:
+    def of_end(self, detection: "Detection", events: int) -> Event:
         what = (
             "the first one: what comes after is compared with it" if detection.baseline else f"{events:,} events of it"
         )
@@ -206,7 +209,7 @@ class _Story:
             "execution_arn": self.scan.manifest.execution_arn,
         }
 
-    def _sentence(self, change: Change) -> str:
+    def _sentence(self, change: "Change") -> str:
         before, after = change.before or {}, change.after or {}
         name = before["user_name"] if change.change == RENAMED else change.user_name
         who = f"{'The root user' if name == ROOT else f'IAM user {name}'} of account {self.account_id}"

@@ -10,18 +10,11 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from functions.shared import timestamps
-from functions.table.record import ATTRIBUTES, CREDENTIAL_REPORT, IN_SLOTS, SLOTS, Attribute, Kind
+from functions.table.record import ATTRIBUTES, CREDENTIAL_REPORT, IN_SLOTS, ROOT, SLOTS, Attribute, Kind
 from functions.table.wire import Item
-
-ROOT = "<root_account>"
-"""What the report calls the root user, who is not in IAM's list of users."""
-
-STALE_AFTER = timedelta(hours=4, minutes=15)
-"""IAM makes a new report where the last one is 4 hours old, and takes some time: an older one was asked for in vain."""
 
 ABSENT = frozenset({"", "n/a", "no_information", "not_supported"})
 """What the report says where there is no value, in small letters."""

@@ -24,9 +24,8 @@ from typing import Any
 from functions.shared import timestamps
 from functions.table import findings
 from functions.table.changes import LastKnown
-from functions.table.credential_report import ROOT
 from functions.table.diff import CHANGED, CREATED, DELETED, RECREATED, RENAMED
-from functions.table.record import by_user_id
+from functions.table.record import ROOT, by_user_id
 from functions.table.scans import RecordedScan, created_at
 from functions.table.wire import Item
 

@@ -7,17 +7,19 @@ anew, and says what was.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
 from functions.shared import timestamps
-from functions.table.credential_report import STALE_AFTER
 from functions.table.record import AUTHORIZATION, CREDENTIAL_REPORT, SLOTS
 
 NAMES = {CREDENTIAL_REPORT: "credential report", AUTHORIZATION: "authorization details"}
 """What the sections are called."""
+
+STALE_AFTER = timedelta(hours=4, minutes=15)
+"""IAM makes a new report where the last one is 4 hours old, and takes some time: an older one was asked for in vain."""
 
 REPORT_TIME = "credential_report_time"
 """When the credential report was made that a record has facts of; a record without has none."""

@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any
 
 from functions.shared import timestamps
-from functions.table.credential_report import ROOT
 from functions.table.facts import (
     NAMES,
     REPORT_TIME,
@@ -26,7 +25,7 @@ from functions.table.facts import (
     listed_at,
     time_of,
 )
-from functions.table.record import AUTHORIZATION, CREDENTIAL_REPORT
+from functions.table.record import AUTHORIZATION, CREDENTIAL_REPORT, ROOT
 from functions.table.scans import RecordedScan
 from functions.table.wire import Item
 

@@ -24,6 +24,9 @@ CREDENTIAL_REPORT = "credential_report"
 AUTHORIZATION = "authorization"
 """What GetAccountAuthorizationDetails tells. A record has it where it has ``groups``; else it is unknown."""
 
+ROOT = "<root_account>"
+"""What the credential report calls the root user, who is not in IAM's list of users, and has no record."""
+
 SLOTS = (1, 2)
 """A user has up to two access keys and two signing certificates, in slots that may be exchanged."""
 IN_SLOTS = ("access_key", "cert")

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.table import findings
-from functions.table.credential_report import ROOT
 from functions.table.findings import BY_NAME, CIS_VERSIONS, CONTROLS, Parameters, Status
 from functions.table.manifest import Manifest
+from functions.table.record import ROOT
 from functions.table.scans import RecordedScan
 from tests.support.recorded import manifest_of, record_of
 

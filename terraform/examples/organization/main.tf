@@ -68,7 +68,7 @@ module "iam_user_monitor" {
 
   allowed_account_id = var.account_id
   alarm_email        = var.alarm_email
-  monitoring_period  = "rate(6 hours)"
+  monitoring_period  = "rate(4 hours)"
 
   organization_enabled = true
   member_external_id   = var.external_id
