@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import metadata
 from itertools import chain, islice
@@ -22,7 +23,7 @@ from functions.cli.output import FORMATS
 from functions.cli.posture import Tally
 from functions.cli.report import page, view
 from functions.cli.report.choose import MOST_SCANS, in_period, spread
-from functions.cli.report.gather import Asked, gather
+from functions.cli.report.gather import Asked, Gathered, gather
 from functions.cli.values import (
     ACCOUNT,
     ACCOUNT_OR_ALL,
@@ -621,7 +622,12 @@ def _somebody_is_there() -> bool:
 
 @cli.command()
 @click.option(
-    "--output", "target", metavar="FILE", default="report.html", show_default=True, help="Where to; - is the output."
+    "--output",
+    "target",
+    metavar="FILE",
+    default="report.html",
+    show_default=True,
+    help="Where to; - is the output. Of all accounts, each has a file: report-222222222222.html.",
 )
 @click.option("--at", "moment", type=MOMENT, help="The account at a moment, and all that is kept up to then.")
 @click.option("--from", "since", type=MOMENT, help="Beginning of the period.  [default: the oldest scan]")
@@ -635,7 +641,7 @@ def _somebody_is_there() -> bool:
 )
 @_unused_days
 @_key_age_days
-@_account
+@_account_or_all
 @_of_deployment
 @_deployment
 def report(
@@ -657,50 +663,114 @@ def report(
     if moment is not None and (since is not None or until is not None):
         raise CommandError("--at is one moment and --from and --to are a period; give the one or the other")
     output_file = _writable(target)
+    if account == ALL and output_file is None:
+        raise CommandError("--output -: of all accounts, each has a file of its own; name one, such as report.html")
     _introduce(deployment, account)
-    reader = _reader_of(deployment, account)
-    known = list(reader.scans())
-    chosen, period = _asked_period(known, reader.now, moment, since, until)
-    held = spread(period, max_scans)
-    notes = []
-    if moment is not None:
-        unrecorded = scope.unrecorded(reader, known, chosen, moment.time)
-        later = words.duration(moment.time - chosen.listing[1])
-        notes = [f"Asked for {timestamps.to_seconds(moment.time)}, {later} after the scan had listed.", *unrecorded]
-    _note(f"reading {words.number(len(held), 'scan')} of {len(period):,}")
-    asked = Asked(
-        scans=held,
-        period=period,
-        every=known,
-        parameters=judging.Parameters(unused_days, key_age_days),
-        notes=notes,
-        deployment=f"table {deployment.table}, region {deployment.session.region_name}",
-    )
+    own = _reader(deployment)
+    _check_period(own.now, moment, since, until)
+    wanted = _Wanted(moment, since, until, max_scans, judging.Parameters(unused_days, key_age_days))
+    if account == ALL and output_file is not None:
+        return _pages(deployment, own, wanted, output_file)
+    reader = scope.of_account(deployment, own, account)
+    asked, chosen = _asked(deployment, reader, wanted)
+    _note(f"reading {words.number(len(asked.scans), 'scan')} of {len(asked.period):,}")
     found = gather(reader, asked)
     _write(view.render(found), output_file)
     status = ExitStatus.OK
-    for scan in held:
-        if missing := found.missing.get(scan.scan_timestamp):
-            status = max(status, ExitStatus(_complete(scan, missing)))
+    for scan, missing in _missing_in(found, asked):
+        status = max(status, ExitStatus(_complete(scan, missing)))
     if output_file is not None:
         told = f"{words.number(found.counts[-1].users, 'user')} in {_told(reader, chosen, moment)}"
-        _note(f"{target}: {told}, {words.number(len(held), 'scan')}, {output_file.stat().st_size / 1e6:.1f} MB")
+        _note(f"{target}: {told}, {words.number(len(asked.scans), 'scan')}, {output_file.stat().st_size / 1e6:.1f} MB")
     return status
 
 
-def _asked_period(
-    known: list[RecordedScan], now: datetime, moment: Moment | None, since: Moment | None, until: Moment | None
-) -> tuple[RecordedScan, list[RecordedScan]]:
-    """Return the scan that a page opens with, and all trusted ones of its period."""
-    if moment is not None:
-        _take(moment, now)
-        chosen = scope.chosen_at(known, moment)
-        return chosen, in_period(known, None, chosen.moment)
-    for name, one in (("--from", since), ("--to", until)):
+@dataclass(frozen=True)
+class _Wanted:
+    """What a page is to show."""
+
+    moment: Moment | None
+    since: Moment | None
+    until: Moment | None
+    max_scans: int
+    parameters: judging.Parameters
+
+
+def _pages(deployment: Deployment, own: Reader, wanted: _Wanted, output_file: Path) -> int:
+    """Write a page for each account of the organization, each to a file that has the account's number in its name."""
+
+    def write(account: scope.Account) -> everywhere.Part:
+        asked, chosen = _asked(deployment, account.reader, wanted)
+        found = gather(account.reader, asked)
+        file = output_file.with_stem(f"{output_file.stem}-{account.account_id}")
+        _write(view.render(found), file)
+        users = words.number(found.counts[-1].users, "user")
+        part = everywhere.Part([{"told": f"{file}: {users} in the scan {chosen.scan_timestamp}"}], [chosen])
+        for scan, missing in _missing_in(found, asked):
+            part.lacks(scan, missing)
+        return part
+
+    until = wanted.moment or wanted.until
+    accounts = scope.everywhere(deployment, own, until.time if until is not None else own.now)
+    answer = everywhere.Answer(accounts, write)
+    count = 0
+    for row in answer.rows():
+        _note(str(row["told"]))
+        count += 1
+    return _tell_all(answer, f"{words.number(count, 'page')} of {answer.accounts}")
+
+
+def _asked(deployment: Deployment, reader: Reader, wanted: _Wanted) -> tuple[Asked, RecordedScan]:
+    """Return what a page of one account is made of, and the scan that it opens with.
+
+    Raises
+    ------
+    CommandError
+        No scan of then may be trusted.
+    """
+    known = list(reader.scans())
+    chosen, period = _asked_period(known, wanted.moment, wanted.since, wanted.until)
+    notes = []
+    if wanted.moment is not None:
+        unrecorded = scope.unrecorded(reader, known, chosen, wanted.moment.time)
+        later = words.duration(wanted.moment.time - chosen.listing[1])
+        notes = [
+            f"Asked for {timestamps.to_seconds(wanted.moment.time)}, {later} after the scan had listed.",
+            *unrecorded,
+        ]
+    asked = Asked(
+        scans=spread(period, wanted.max_scans),
+        period=period,
+        every=known,
+        parameters=wanted.parameters,
+        notes=notes,
+        deployment=f"table {deployment.table}, region {deployment.session.region_name}",
+    )
+    return asked, chosen
+
+
+def _missing_in(found: Gathered, asked: Asked) -> list[tuple[RecordedScan, int]]:
+    """Return the scans of which a page lacks records, and how many."""
+    missing = ((scan, found.missing.get(scan.scan_timestamp, 0)) for scan in asked.scans)
+    return [(scan, count) for scan, count in missing if count]
+
+
+def _check_period(now: datetime, moment: Moment | None, since: Moment | None, until: Moment | None) -> None:
+    """Say how the moments of a page are taken, and refuse those that cannot be."""
+    for name, one in (("--at", moment), ("--from", since), ("--to", until)):
         if one is not None:
             _take(one, now, name)
     if since is not None and until is not None and since.time > until.time:
         raise CommandError(f"--from {since.text} is later than --to {until.text}; exchange them")
+
+
+def _asked_period(
+    known: list[RecordedScan], moment: Moment | None, since: Moment | None, until: Moment | None
+) -> tuple[RecordedScan, list[RecordedScan]]:
+    """Return the scan that a page opens with, and all trusted ones of its period."""
+    if moment is not None:
+        chosen = scope.chosen_at(known, moment)
+        return chosen, in_period(known, None, chosen.moment)
     scope.chosen(known, LATEST, "report")
     period = in_period(known, since.time if since is not None else None, until.time if until is not None else None)
     if not period:

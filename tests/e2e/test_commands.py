@@ -32,7 +32,7 @@ def run(*arguments: str, build: Path, **environment: str) -> subprocess.Complete
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=800,
         check=False,
     )
 
@@ -118,20 +118,20 @@ def test_up_leaves_an_aws_running_that_down_stops(tmp_path: Path) -> None:
         )
         arn = client.start_execution(stateMachineArn=facts["state_machine_arn"])["executionArn"]
         eventually(
-            lambda: client.describe_execution(executionArn=arn)["status"] == "SUCCEEDED", "no success", seconds=60
+            lambda: client.describe_execution(executionArn=arn)["status"] == "SUCCEEDED", "no success", seconds=300
         )
 
         # The commands that it prints, as typed
         printed = up.stdout.split("\nLook further\n")[1].split("\n\n")[0].splitlines()
         typed = "\n".join(line.strip() for line in printed)
         shell = subprocess.run(
-            ["bash", "-ec", typed], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+            ["bash", "-ec", typed], cwd=REPOSITORY, capture_output=True, text=True, timeout=400, check=False
         )
         assert (shell.returncode, shell.stderr) == (0, "")
         assert "Scan completed successfully" in shell.stdout
         assert "`make report` in that shell" in up.stdout
         wanted = f"{typed.splitlines()[0]}\nmake report OUTPUT={tmp_path}/users.html"
-        subprocess.run(["bash", "-ec", wanted], cwd=REPOSITORY, capture_output=True, timeout=120, check=True)
+        subprocess.run(["bash", "-ec", wanted], cwd=REPOSITORY, capture_output=True, timeout=400, check=True)
         assert "<title>IAM users of account " in (tmp_path / "users.html").read_text()
 
         other = run("up", "--users", "3", "--accounts", "2", build=tmp_path)

@@ -64,7 +64,7 @@ def person(checkout: Path, aws: Emulator, folder: Path, path: str = "") -> Calla
             env={**environment, **aws.client_env(), **answers, **found},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=800,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -87,7 +87,7 @@ def test_the_deployment_and_its_removal_go_as_documented(checkout: Path, tmp_pat
         states = aws.client("stepfunctions")
         (machine,) = states.list_state_machines()["stateMachines"]
         (execution,) = states.list_executions(stateMachineArn=machine["stateMachineArn"])["executions"]
-        ended = scan.follow(aws.client, execution["executionArn"], lambda event: None, timeout_seconds=60)
+        ended = scan.follow(aws.client, execution["executionArn"], lambda event: None, timeout_seconds=300)
         removed = run(remove)
 
         # Then the scan has succeeded, and nothing is left
@@ -148,7 +148,7 @@ def test_a_failed_run_is_redriven_to_its_end_as_the_documents_say(checkout: Path
         env={**environment, "PATH": f"{installed.parent}{os.pathsep}{environment['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=800,
         check=False,
     )
 

@@ -31,7 +31,12 @@ THROTTLED, DENIED, STRANGER, SUSPENDED, HELD, SCANNED, QUIET = range(ACCOUNTS)
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Deploy with an organization, and with retries that wait for a fiftieth of their time."""
-    variables = {**organization.VARIABLES, "schedule_enabled": "false", "lambda_timeout": "6"}
+    variables = {
+        **organization.VARIABLES,
+        "schedule_enabled": "false",
+        "lambda_timeout": "12",
+        "account_concurrency": "5",
+    }
     folder = tmp_path_factory.mktemp("local-aws")
     with deployed(folder, USERS, variables, {"SFN_WAIT_SCALE": "0.02"}) as deployment:
         yield deployment
@@ -215,7 +220,7 @@ def test_what_fails_in_an_account_fails_no_other_and_a_redrive_mends_only_that(
 def test_of_two_runs_at_once_one_has_nothing_to_do(deployment: Deployment, made: Fleet) -> None:
     faults.inject(deployment.aws, faults.fault("lambda:summarize_accounts", "held", "1"))
     first = start(deployment)
-    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "it does not come so far", seconds=120)
+    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "it does not come so far", seconds=300)
     next_second()
     second = deployment.finish(start(deployment))
     assert second.status == "SUCCEEDED", second.cause
@@ -230,7 +235,7 @@ def test_a_run_that_is_stopped_frees_its_lock_and_is_redriven(deployment: Deploy
     member = made.members[QUIET].account_id
     faults.inject(deployment.aws, faults.fault("lambda:list_users", "held", "1", account=member))
     arn = start(deployment)
-    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "it does not come so far", seconds=120)
+    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "it does not come so far", seconds=300)
     states = deployment.aws.client("stepfunctions")
     states.stop_execution(executionArn=arn, error="Operator", cause="by hand")
     stopped = deployment.finish(arn)
@@ -254,7 +259,7 @@ def test_a_scan_by_hand_while_the_accounts_are_scanned(deployment: Deployment, m
         stateMachineArn=deployment.outputs["state_machine_arn"],
         input=json.dumps({"account_id": member.account_id, "role_arn": role, "trigger": "manual"}),
     )["executionArn"]
-    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "it does not come so far", seconds=120)
+    eventually(lambda: bool(faults.injected(deployment.aws)[0]["hit"]), "it does not come so far", seconds=300)
     next_second()
     execution = deployment.finish(start(deployment))
     assert failed(deployment, execution) == {member.account_id: "LockHeld"}, execution.cause

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def eventually(
-    find: Callable[[], T], complaint: Callable[[], str] | str = "", *, seconds: float = 30, every: float = 0.05
+    find: Callable[[], T], complaint: Callable[[], str] | str = "", *, seconds: float = 90, every: float = 0.05
 ) -> T:
     """Return what ``find`` finds, as soon as that is something true; fail the test if it is not in time.
 

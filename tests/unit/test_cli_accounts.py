@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -250,7 +251,7 @@ class TestOneAccount:
     @pytest.mark.parametrize(
         "account", ["", "alice", "22222222222", "2222222222222", "２２２２２２２２２２２２", "ALL", "all"]
     )
-    @pytest.mark.parametrize("command", ["report", "start"])
+    @pytest.mark.parametrize("command", ["redrive", "start"])
     def test_what_is_no_account_is_refused(self, command: str, account: str) -> None:
         result = run(command, "--account", account)
         assert (result.exit_code, result.stdout) == (2, "")
@@ -528,6 +529,40 @@ class TestFindingsOfAll:
         assert f"does not know the root user: no row of the root user in the credential report): {ACCOUNT} (main)" in (
             result.stderr
         )
+
+
+@pytest.mark.usefixtures("records")
+class TestPages:
+    def test_each_account_has_a_page_and_one_without_a_scan_is_named(self, tmp_path: Path, records: Table) -> None:
+        records.fleet(FEBRUARY, {ACCOUNT: "main", DEV: "dev", UNKNOWN: "new"}, "INCOMPLETE")
+        result = run("report", "--account", "all", "--output", str(tmp_path / "page.html"))
+
+        assert (result.exit_code, result.stdout) == (ExitStatus.INCOMPLETE, "")
+        assert {file.name for file in tmp_path.iterdir()} == {f"page-{ACCOUNT}.html", f"page-{DEV}.html"}
+        assert f"<title>IAM users of account {DEV}" in (tmp_path / f"page-{DEV}.html").read_text()
+        assert "bob" in (tmp_path / f"page-{ACCOUNT}.html").read_text()
+        assert "bob" not in (tmp_path / f"page-{DEV}.html").read_text()
+        assert f"page-{DEV}.html: 1 user in the scan {FEBRUARY}\n" in result.stderr
+        assert f"2 pages of 2 accounts of the organization, run {FEBRUARY}\n" in result.stderr
+        assert f"{UNKNOWN} (new)" in result.stderr
+
+    def test_they_are_of_the_accounts_of_the_moment(self, tmp_path: Path) -> None:
+        result = run("report", "--account", "all", "--at", JANUARY, "--output", str(tmp_path / "report.html"))
+        assert (result.exit_code, result.stdout) == (ExitStatus.OK, "")
+        of_then = (ACCOUNT, DEV, PROD, OLD)
+        assert {file.name for file in tmp_path.iterdir()} == {f"report-{account}.html" for account in of_then}
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--output", "-"), "--output -: of all accounts, each has a file of its own"),
+            (("--from", "2026-02-03", "--to", "2026-02-02"), "--from 2026-02-03 is later than --to 2026-02-02"),
+        ],
+    )
+    def test_what_no_account_could_answer_is_wrong_input(self, arguments: tuple[str, ...], said: str) -> None:
+        result = run("report", "--account", "all", *arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert said in result.stderr
 
 
 def test_what_was_announced_of_one_account_is_announced_again_as_that_accounts(monkeypatch: pytest.MonkeyPatch) -> None:

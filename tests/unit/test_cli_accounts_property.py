@@ -123,7 +123,7 @@ def test_no_command_mixes_accounts(
                 assert ask(*command, "--account", account) == alone[account]
 
         if command[0] == "report":
-            return  # it is of one account
+            return  # of all, each has a file
         past = command[0] in OF_THE_PAST or command == ("scans",)
         answers = {one: alone[one] for one in sorted(ACCOUNTS) if one in listed or past}
         status, stdout, stderr = ask(*command, "--account", "all")
